@@ -1,0 +1,1 @@
+//! The unreliable tool of the experiments and tests.

@@ -1,0 +1,310 @@
+//! How much extra load is allowed.
+
+mod bucket;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use self::bucket::{Bucket, TOKEN, Terms};
+use crate::{Kind, Ratio};
+
+/// Limits extra attempts to a share of what succeeds.
+///
+/// Each success earns a fraction of a token; each extra attempt (a retry, a hedge) costs one.
+/// A dependency that fails earns nothing, so the extra load dries up exactly when it would do
+/// harm: budgets fed by requests keep an overloaded server down, this one lets it recover.
+/// A small trickle lets rare callers repeat at all.
+///
+/// Held in one atomic word; a deposit or withdrawal is O(1) and takes no lock.
+///
+/// ```
+/// use buttress::{Budget, Ratio};
+///
+/// let budget = Budget::per_success(Ratio::percent(20)).cap(2);
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let (one, two) = (budget.withdraw(), budget.withdraw());
+/// assert!(one.is_some() && two.is_some());
+/// assert!(budget.withdraw().is_none(), "two tokens were in it");
+/// one.unwrap().spend();
+/// drop(two); // not spent: it goes back
+/// assert_eq!(budget.balance(), 1.0);
+/// # });
+/// ```
+///
+/// # Defaults
+/// 10 % per success, at most 10 tokens (and as many at the start), a trickle of one token in
+/// ten seconds, one token per extra attempt.
+///
+/// # Clone
+/// Clones share one balance. Give clones of one budget to retry, hedge and fallback, and
+/// the extra load of the whole stack is bounded. Setters called on a clone make a new balance.
+#[derive(Clone)]
+pub struct Budget {
+    terms: Terms,
+    costs: [u32; Kind::ALL.len()],
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    bucket: Bucket,
+    epoch: std::sync::OnceLock<Instant>,
+}
+
+impl Budget {
+    /// A budget fed by each success with `share` of a token.
+    pub fn per_success(share: Ratio) -> Self {
+        let terms = Terms {
+            per_success: thousandths(share.get()).max(1),
+            trickle: TOKEN / 10,
+            cap: 10 * TOKEN,
+        };
+        Self { terms, costs: [TOKEN; Kind::ALL.len()], shared: Shared::new(terms) }
+    }
+
+    /// Sets the most tokens that it holds, and holds at the start; 10 by default.
+    ///
+    /// Nothing could ever be withdrawn from a budget that holds none, so 0 is read as 1.
+    #[must_use]
+    pub fn cap(self, tokens: u16) -> Self {
+        let cap = u32::from(tokens.max(1)) * TOKEN;
+        let terms = Terms { cap, ..self.terms };
+        self.with(terms)
+    }
+
+    /// Sets the time in which the trickle earns one token; 10 s by default.
+    ///
+    /// The trickle never lifts the balance above one token. [`Duration::MAX`] turns it off.
+    #[must_use]
+    pub fn one_every(self, interval: Duration) -> Self {
+        let trickle = thousandths(1.0 / interval.as_secs_f64().max(1e-3));
+        let terms = Terms { trickle, ..self.terms };
+        self.with(terms)
+    }
+
+    /// Sets what an extra attempt costs, in tokens, after a failure of this kind; 1 by default.
+    #[must_use]
+    pub fn cost(mut self, kind: Kind, tokens: u16) -> Self {
+        self.costs[kind as usize] = u32::from(tokens) * TOKEN;
+        self
+    }
+
+    fn with(self, terms: Terms) -> Self {
+        Self { terms, shared: Shared::new(terms), ..self }
+    }
+
+    /// The tokens in it, as of the last deposit or withdrawal.
+    pub fn balance(&self) -> f64 {
+        f64::from(self.shared.bucket.balance()) / f64::from(TOKEN)
+    }
+
+    /// Earns what one success earns.
+    pub fn deposit(&self) {
+        self.shared.bucket.deposit();
+    }
+
+    /// Takes the cost of one extra attempt, if there is enough.
+    pub fn withdraw(&self) -> Option<Withdrawal> {
+        self.withdraw_for(Kind::Transient)
+    }
+
+    /// Takes the cost of one extra attempt after a failure of this kind, if there is enough.
+    pub fn withdraw_for(&self, kind: Kind) -> Option<Withdrawal> {
+        let now = Instant::now();
+        let epoch = *self.shared.epoch.get_or_init(|| now);
+        let millis = now.saturating_duration_since(epoch).as_millis() as u32;
+        let cost = self.costs[kind as usize];
+        self.shared
+            .bucket
+            .withdraw(millis, cost)
+            .then(|| Withdrawal { shared: Some(self.shared.clone()), cost })
+    }
+}
+
+impl Shared {
+    fn new(terms: Terms) -> Arc<Self> {
+        Arc::new(Self { bucket: Bucket::new(terms), epoch: std::sync::OnceLock::new() })
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::per_success(Ratio::percent(10))
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget")
+            .field("balance", &self.balance())
+            .field("per_success", &(f64::from(self.terms.per_success) / f64::from(TOKEN)))
+            .field("cap", &(self.terms.cap / TOKEN))
+            .finish()
+    }
+}
+
+fn thousandths(tokens: f64) -> u32 {
+    (tokens * f64::from(TOKEN)).round() as u32
+}
+
+/// Tokens that were taken for an attempt.
+///
+/// Dropping it gives them back: the attempt was never sent. [`spend`](Self::spend) when it is.
+#[must_use = "dropping it gives the tokens back"]
+pub struct Withdrawal {
+    shared: Option<Arc<Shared>>,
+    cost: u32,
+}
+
+impl Withdrawal {
+    /// The attempt was sent: the tokens are gone.
+    pub fn spend(mut self) {
+        self.shared = None;
+    }
+}
+
+impl Drop for Withdrawal {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            shared.bucket.credit(self.cost);
+        }
+    }
+}
+
+impl fmt::Debug for Withdrawal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Withdrawal").field("tokens", &(self.cost / TOKEN)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same bucket in exact rational arithmetic: millionths of a token.
+    struct Naive {
+        terms: Terms,
+        balance: u64,
+        paid_until: u64,
+    }
+
+    impl Naive {
+        fn new(terms: Terms) -> Self {
+            Self { terms, balance: u64::from(terms.cap) * 1_000, paid_until: 0 }
+        }
+        fn credit(&mut self, thousandths: u32) {
+            let cap = u64::from(self.terms.cap) * 1_000;
+            self.balance = (self.balance + u64::from(thousandths) * 1_000).min(cap);
+        }
+        fn withdraw(&mut self, now: u64, cost: u32) -> bool {
+            let full = u64::from(TOKEN.min(self.terms.cap)) * 1_000;
+            if self.balance < full {
+                let due = (now - self.paid_until) * u64::from(self.terms.trickle);
+                self.balance = (self.balance + due).min(full);
+            }
+            self.paid_until = now;
+            let cost = u64::from(cost) * 1_000;
+            let enough = self.balance >= cost;
+            if enough {
+                self.balance -= cost;
+            }
+            enough
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Deposit,
+        Refund(u32),
+        Withdraw { after: u32, cost: u32 },
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            Just(Step::Deposit),
+            (0_u32..3).prop_map(|tokens| Step::Refund(tokens * TOKEN)),
+            (0_u32..20_000, 0_u32..3)
+                .prop_map(|(after, tokens)| Step::Withdraw { after, cost: tokens * TOKEN }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_exact_arithmetic(
+            per_success in 1_u32..1_000, trickle in 0_u32..5_000, cap in 1_u32..20,
+            steps in prop::collection::vec(any_step(), 0..200),
+        ) {
+            let terms = Terms { per_success, trickle, cap: cap * TOKEN };
+            let (ours, mut theirs) = (Bucket::new(terms), Naive::new(terms));
+            let mut now = 0_u32;
+            for step in steps {
+                match step {
+                    Step::Deposit => {
+                        ours.deposit();
+                        theirs.credit(per_success);
+                    }
+                    Step::Refund(amount) => {
+                        ours.credit(amount);
+                        theirs.credit(amount);
+                    }
+                    Step::Withdraw { after, cost } => {
+                        now += after;
+                        let (a, b) = (ours.withdraw(now, cost), theirs.withdraw(u64::from(now), cost));
+                        if a != b {
+                            // Rounding may decide only where the balance meets the cost.
+                            prop_assert!(b, "ours is never the more generous");
+                            prop_assert!(u64::from(cost - ours.balance()) <= 2, "{}", ours.balance());
+                            return Ok(());
+                        }
+                    }
+                }
+                prop_assert!(ours.balance() <= terms.cap);
+                let gap = (u64::from(ours.balance()) * 1_000).abs_diff(theirs.balance);
+                prop_assert!(gap <= 2_000, "{} {}", ours.balance(), theirs.balance);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rare_caller_may_repeat() {
+        let budget = Budget::default().cap(1);
+        budget.withdraw().expect("full at the start").spend();
+        assert!(budget.withdraw().is_none());
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert!(budget.withdraw().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_trickle_never_passes_one_token() {
+        let budget = Budget::default();
+        while let Some(token) = budget.withdraw() {
+            token.spend();
+        }
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        budget.withdraw().expect("one token in an hour").spend();
+        assert!(budget.withdraw().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ten_successes_earn_one_attempt() {
+        let budget = Budget::default().one_every(Duration::MAX);
+        while let Some(token) = budget.withdraw() {
+            token.spend();
+        }
+        for _ in 0..9 {
+            budget.deposit();
+        }
+        assert!(budget.withdraw().is_none());
+        budget.deposit();
+        assert!(budget.withdraw().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn costs_differ_by_kind() {
+        let budget = Budget::default().cap(5).cost(Kind::Throttled, 5);
+        budget.withdraw_for(Kind::Throttled).expect("five tokens").spend();
+        assert!(budget.withdraw_for(Kind::Transient).is_none());
+    }
+}

@@ -1,0 +1,319 @@
+//! Facts, told once.
+//!
+//! A layer tells each fact as one [`Event`] to one [`Observe`]. The default writes `tracing`
+//! events with fields; a metrics collector or a test implements the same trait.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tracing::Level;
+
+use crate::{Name, Verdict};
+
+/// Something that a layer did or refused to do.
+///
+/// Attempts are counted from 1. Ordinary successes of a first attempt are not told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// An attempt failed, or answered unacceptably.
+    Failed {
+        /// Which attempt.
+        attempt: u32,
+        /// What it came to.
+        verdict: Verdict,
+    },
+    /// Another attempt will be made after a delay.
+    Retrying {
+        /// The attempt to come.
+        attempt: u32,
+        /// The wait before it.
+        delay: Duration,
+    },
+    /// Another attempt starts beside, or in place of, the earlier ones.
+    Hedging {
+        /// The attempt that starts.
+        attempt: u32,
+        /// The age of the call.
+        after: Duration,
+        /// What started it.
+        why: Why,
+    },
+    /// An attempt that might have been made was not.
+    Suppressed {
+        /// The attempt that is not made.
+        attempt: u32,
+        /// What kept it back.
+        why: Why,
+    },
+    /// An attempt after the first gave the answer.
+    Won {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// An attempt that was still running was dropped.
+    Cancelled {
+        /// Which attempt.
+        attempt: u32,
+        /// How long it had run.
+        after: Duration,
+    },
+    /// A call ran out of its time.
+    TimedOut {
+        /// The time it had.
+        after: Duration,
+    },
+    /// A call was refused.
+    Rejected {
+        /// When to come back, if known.
+        retry_after: Option<Duration>,
+    },
+    /// A circuit opened.
+    Opened {
+        /// For how long, `None` until told otherwise.
+        wait: Option<Duration>,
+        /// What opened it.
+        why: Why,
+    },
+    /// A call was let through an open circuit to see whether the dependency is back.
+    Probing {
+        /// How many probes are now under way.
+        running: u32,
+    },
+    /// A circuit closed.
+    Closed {
+        /// What closed it.
+        why: Why,
+    },
+    /// A result from before the last change of state came in, and was only counted.
+    Stale {
+        /// What it came to.
+        verdict: Verdict,
+    },
+    /// A call was dropped before its outcome was known.
+    Abandoned {
+        /// How long it had run.
+        after: Duration,
+        /// Whether that counts as a failure.
+        failure: bool,
+    },
+}
+
+/// The reason for something done or not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Why {
+    /// The schedule asks for several attempts at once.
+    Schedule,
+    /// The delay passed without an answer.
+    Delay,
+    /// The attempt before failed.
+    Failure,
+    /// No attempts are left.
+    Attempts,
+    /// The budget has too few tokens.
+    Budget,
+    /// The deadline would pass first.
+    Deadline,
+    /// The dependency asks for a longer wait than is allowed.
+    RetryAfter,
+    /// The request may not, or can not, be sent again.
+    NotRepeatable,
+    /// The failure is final.
+    Permanent,
+    /// Nobody could say what the failure means.
+    Unknown,
+    /// The dependency asked for fewer calls.
+    Throttled,
+    /// The dependency is no use for this request, and there is no other.
+    Reroute,
+    /// A layer inside refused the call.
+    Rejected,
+    /// The service failed while it was made ready.
+    NotReady,
+    /// It is not expected to help: latencies seen so far do not pay for another attempt.
+    NoGain,
+    /// Too little has been seen to decide.
+    Learning,
+    /// So many failures in a row.
+    Streak,
+    /// Too large a share of failures.
+    FailureRate,
+    /// Too large a share of slow calls.
+    SlowRate,
+    /// The evidence of a broken dependency outweighs that of a healthy one.
+    Evidence,
+    /// A probe failed.
+    Probe,
+    /// Enough probes succeeded.
+    Recovered,
+    /// Told so from outside.
+    Command,
+}
+
+impl Why {
+    /// The name of the reason in lower case, as it appears in events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Why::Schedule => "schedule",
+            Why::Delay => "delay",
+            Why::Failure => "failure",
+            Why::Attempts => "attempts",
+            Why::Budget => "budget",
+            Why::Deadline => "deadline",
+            Why::RetryAfter => "retry_after",
+            Why::NotRepeatable => "not_repeatable",
+            Why::Permanent => "permanent",
+            Why::Unknown => "unknown",
+            Why::Throttled => "throttled",
+            Why::Reroute => "reroute",
+            Why::Rejected => "rejected",
+            Why::NotReady => "not_ready",
+            Why::NoGain => "no_gain",
+            Why::Learning => "learning",
+            Why::Streak => "streak",
+            Why::FailureRate => "failure_rate",
+            Why::SlowRate => "slow_rate",
+            Why::Evidence => "evidence",
+            Why::Probe => "probe",
+            Why::Recovered => "recovered",
+            Why::Command => "command",
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Who tells an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Teller<'a> {
+    /// The pattern: `hedge`, `breaker`, `retry`, `timeout`.
+    pub pattern: &'static str,
+    /// The name given to the layer, empty if none was.
+    pub name: &'a str,
+}
+
+/// Listens to the events of layers.
+///
+/// Called on the path of the call, from any thread: be quick, and leave waiting to others.
+/// Closures of two arguments listen too.
+pub trait Observe: Send + Sync {
+    /// Takes note of an event.
+    fn event(&self, teller: Teller<'_>, event: &Event);
+}
+
+impl<F> Observe for F
+where
+    F: Fn(Teller<'_>, &Event) + Send + Sync,
+{
+    fn event(&self, teller: Teller<'_>, event: &Event) {
+        self(teller, event);
+    }
+}
+
+/// Writes events to `tracing`: the default.
+///
+/// Target `buttress`, fields `pattern`, `name`, `event` and, where they apply, `attempt`, `kind`,
+/// `delay` (seconds) and `why`. A circuit that opens is a warning, one that closes an
+/// information, the rest are debug events.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tracing;
+
+impl Observe for Tracing {
+    fn event(&self, Teller { pattern, name }: Teller<'_>, event: &Event) {
+        macro_rules! tell {
+            ($level:ident, $what:literal $(, $field:ident = $value:expr)*) => {
+                tracing::event!(
+                    target: "buttress", Level::$level, pattern, name, event = $what $(, $field = $value)*
+                )
+            };
+        }
+        let seconds = |d: &Duration| d.as_secs_f64();
+        match event {
+            Event::Failed { attempt, verdict } => tell!(
+                DEBUG,
+                "failed",
+                attempt = attempt,
+                kind = verdict.kind.as_str(),
+                delay = verdict.retry_after.as_ref().map(seconds)
+            ),
+            Event::Retrying { attempt, delay } => {
+                tell!(DEBUG, "retrying", attempt = attempt, delay = seconds(delay))
+            }
+            Event::Hedging { attempt, after, why } => {
+                tell!(
+                    DEBUG,
+                    "hedging",
+                    attempt = attempt,
+                    delay = seconds(after),
+                    why = why.as_str()
+                )
+            }
+            Event::Suppressed { attempt, why } => {
+                tell!(DEBUG, "suppressed", attempt = attempt, why = why.as_str())
+            }
+            Event::Won { attempt } => tell!(DEBUG, "won", attempt = attempt),
+            Event::Cancelled { attempt, after } => {
+                tell!(DEBUG, "cancelled", attempt = attempt, delay = seconds(after))
+            }
+            Event::TimedOut { after } => tell!(DEBUG, "timed_out", delay = seconds(after)),
+            Event::Rejected { retry_after } => {
+                tell!(DEBUG, "rejected", delay = retry_after.as_ref().map(seconds))
+            }
+            Event::Opened { wait, why } => {
+                tell!(WARN, "opened", delay = wait.as_ref().map(seconds), why = why.as_str())
+            }
+            Event::Probing { running } => tell!(DEBUG, "probing", running = running),
+            Event::Closed { why } => tell!(INFO, "closed", why = why.as_str()),
+            Event::Stale { verdict } => tell!(DEBUG, "stale", kind = verdict.kind.as_str()),
+            Event::Abandoned { after, failure } => {
+                tell!(DEBUG, "abandoned", delay = seconds(after), failure = failure)
+            }
+        }
+    }
+}
+
+/// A layer's end of the line: its name and who listens.
+#[derive(Clone)]
+pub(crate) struct Voice {
+    pattern: &'static str,
+    name: Name,
+    observe: Option<Arc<dyn Observe>>,
+}
+
+impl Voice {
+    pub(crate) const fn new(pattern: &'static str) -> Self {
+        Self { pattern, name: Name::new(""), observe: None }
+    }
+
+    pub(crate) fn set_name(&mut self, name: Name) {
+        self.name = name;
+    }
+
+    pub(crate) fn set_observe(&mut self, observe: impl Observe + 'static) {
+        self.observe = Some(Arc::new(observe));
+    }
+
+    /// The name of the layer, or that of its pattern if it has none.
+    pub(crate) fn name(&self) -> Name {
+        if self.name.as_str().is_empty() { Name::new(self.pattern) } else { self.name.clone() }
+    }
+
+    #[cold]
+    pub(crate) fn tell(&self, event: Event) {
+        let teller = Teller { pattern: self.pattern, name: self.name.as_str() };
+        match &self.observe {
+            Some(observe) => observe.event(teller, &event),
+            None => Tracing.event(teller, &event),
+        }
+    }
+}
+
+impl fmt::Debug for Voice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.name(), f)
+    }
+}

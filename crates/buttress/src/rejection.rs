@@ -1,0 +1,282 @@
+//! What a layer says when it refuses or ends a call itself.
+
+use std::{convert::Infallible, error::Error, fmt, io, sync::Arc, time::Duration};
+
+use crate::{Effect, Verdict};
+
+/// The name of a dependency or a layer, cheap to clone.
+///
+/// A `&'static str` is kept as it is; a `String` is shared.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(Inner);
+
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Inner {
+    Static(&'static str),
+    Shared(Arc<str>),
+}
+
+impl Name {
+    /// Makes a name out of text known at compile time, without an allocation.
+    pub const fn new(name: &'static str) -> Self {
+        Self(Inner::Static(name))
+    }
+
+    /// The text of the name.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Inner::Static(name) => name,
+            Inner::Shared(name) => name,
+        }
+    }
+}
+
+impl From<&'static str> for Name {
+    fn from(name: &'static str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl From<String> for Name {
+    fn from(name: String) -> Self {
+        Self(Inner::Shared(name.into()))
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why a layer refused or ended a call instead of the inner service.
+///
+/// A layer that can refuse makes the caller's own error out of this one, by
+/// `S::Error: From<Rejection>`, so that stacks do not nest error types. Have one
+/// variant for it in your enum, use a boxed error, or put
+/// `.map_err(CallError::Service)` below the layers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// A circuit breaker is open, or its probes are all taken.
+    Open {
+        /// The name of the breaker.
+        name: Name,
+        /// When the breaker will let calls in again, if it can tell.
+        retry_after: Option<Duration>,
+    },
+    /// The call took longer than it was allowed to. It may have had an effect.
+    Timeout {
+        /// How long it was allowed to take.
+        after: Duration,
+    },
+    /// The service was not ready in time. Nothing was sent.
+    Unready {
+        /// How long it was waited for.
+        after: Duration,
+    },
+}
+
+impl Rejection {
+    /// A call that ran longer than `after`.
+    pub const fn timeout(after: Duration) -> Self {
+        Self::Timeout { after }
+    }
+
+    /// A service that was not ready within `after`.
+    pub const fn unready(after: Duration) -> Self {
+        Self::Unready { after }
+    }
+
+    /// An open breaker.
+    pub fn open(name: impl Into<Name>, retry_after: Option<Duration>) -> Self {
+        Self::Open { name: name.into(), retry_after }
+    }
+
+    /// How long to wait before the next attempt, where the layer can tell.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Open { retry_after, .. } => *retry_after,
+            Self::Timeout { .. } | Self::Unready { .. } => None,
+        }
+    }
+
+    /// What the rejection means to the layers outside.
+    ///
+    /// A timeout is [transient](crate::Kind::Transient): it tells something of the
+    /// dependency. An open breaker is [rejected](crate::Kind::Rejected): it does not.
+    pub const fn verdict(&self) -> Verdict {
+        match self {
+            Self::Open { retry_after, .. } => {
+                Verdict { retry_after: *retry_after, ..Verdict::rejected() }
+            }
+            Self::Timeout { .. } => Verdict::transient(),
+            Self::Unready { .. } => Verdict::transient().with_effect(Effect::None),
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { name, retry_after: Some(wait) } => {
+                write!(f, "circuit `{name}` is open, retry after {wait:.1?}")
+            }
+            Self::Open { name, retry_after: None } => write!(f, "circuit `{name}` is open"),
+            Self::Timeout { after } => write!(f, "no answer within {after:?}"),
+            Self::Unready { after } => write!(f, "service not ready within {after:?}"),
+        }
+    }
+}
+
+impl Error for Rejection {}
+
+impl From<Rejection> for io::Error {
+    fn from(rejection: Rejection) -> Self {
+        let kind = match rejection {
+            Rejection::Timeout { .. } | Rejection::Unready { .. } => io::ErrorKind::TimedOut,
+            Rejection::Open { .. } => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, rejection)
+    }
+}
+
+/// Either the service's own error or a layer's refusal.
+///
+/// The ready-made error for services whose error type is somebody else's:
+///
+/// ```
+/// use std::{convert::Infallible, time::Duration};
+/// use buttress::{CallError, TimeoutLayer};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let service = ServiceBuilder::new()
+///     .layer(TimeoutLayer::new(Duration::from_secs(30)))
+///     .map_err(CallError::Service)
+///     .service(service_fn(async |n: u32| Err::<u32, _>(std::num::ParseIntError::from("x".parse::<u32>().unwrap_err()))));
+/// let error = service.oneshot(1).await.unwrap_err();
+/// assert!(matches!(error, CallError::Service(_)));
+/// # });
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallError<E> {
+    /// The service's own error.
+    Service(E),
+    /// A layer refused or ended the call.
+    Rejected(Rejection),
+}
+
+impl<E> CallError<E> {
+    /// The service's own error, if it is one.
+    pub fn service(self) -> Option<E> {
+        match self {
+            Self::Service(error) => Some(error),
+            Self::Rejected(_) => None,
+        }
+    }
+
+    /// The layer's refusal, if it is one.
+    pub const fn rejection(&self) -> Option<&Rejection> {
+        match self {
+            Self::Service(_) => None,
+            Self::Rejected(rejection) => Some(rejection),
+        }
+    }
+}
+
+impl<E> From<Rejection> for CallError<E> {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(error) => error.fmt(f),
+            Self::Rejected(rejection) => rejection.fmt(f),
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for CallError<E> {
+    // The error shown is the inner one, yet it is also the source: a downcast along
+    // the chain must find it.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Service(error) => Some(error),
+            Self::Rejected(rejection) => Some(rejection),
+        }
+    }
+}
+
+/// Turns the impossible error into any other.
+///
+/// For services that cannot fail, such as axum routers: `.map_err(never)` at the
+/// bottom gives the layers an error to refuse with, and [`RespondLayer`](crate::RespondLayer)
+/// on top turns their refusals into responses.
+pub fn never<E>(impossible: Infallible) -> E {
+    match impossible {}
+}
+
+/// An error that a layer can refuse with. Implemented for all that are `From<Rejection>`.
+#[diagnostic::on_unimplemented(
+    message = "the error type `{Self}` cannot carry a layer's refusal",
+    label = "this service's error is `{Self}`, which is not `From<buttress::Rejection>`",
+    note = "in your own error enum, add a variant for it: `Rejected(#[from] buttress::Rejection)`",
+    note = "for somebody else's error, put `.map_err(buttress::CallError::Service)` below the layers",
+    note = "boxed errors (`tower::BoxError`) and `anyhow::Error` work as they are; for `Infallible` see `buttress::RespondLayer`"
+)]
+pub trait FromRejection: sealed::Sealed {
+    /// Makes the error out of the refusal.
+    fn from_rejection(rejection: Rejection) -> Self;
+}
+
+// Without this attribute the compiler would report the missing `From` and not the notes above.
+#[diagnostic::do_not_recommend]
+impl<E: From<Rejection>> FromRejection for E {
+    fn from_rejection(rejection: Rejection) -> Self {
+        rejection.into()
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl<E> Sealed for E {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_cause_is_found_through_the_chain() {
+        let error: Box<dyn Error + Send + Sync> =
+            CallError::Service(io::Error::from(io::ErrorKind::ConnectionReset)).into();
+        let source = error.source().expect("a call error has a source");
+        assert!(source.is::<io::Error>());
+    }
+
+    #[test]
+    fn a_refusal_survives_io_error() {
+        let io: io::Error = Rejection::timeout(Duration::from_secs(2)).into();
+        assert_eq!(io.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(io.to_string(), "no answer within 2s");
+        assert!(io.get_ref().is_some_and(|inner| inner.is::<Rejection>()));
+    }
+
+    #[test]
+    fn says_when_to_come_back() {
+        let open = Rejection::open("search", Some(Duration::from_millis(4_210)));
+        assert_eq!(open.to_string(), "circuit `search` is open, retry after 4.2s");
+        assert_eq!(open.verdict().retry_after, Some(Duration::from_millis(4_210)));
+        assert_eq!(open.verdict().effect, Effect::None);
+    }
+}

@@ -1,0 +1,67 @@
+use std::{
+    fmt, mem,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use super::{Deadline, ResponseFuture, TimeoutLayer};
+use crate::FromRejection;
+
+/// The service of [`TimeoutLayer`].
+#[derive(Clone)]
+pub struct Timeout<S> {
+    inner: S,
+    layer: TimeoutLayer,
+    /// How to copy the inner service where the limit covers its readiness: it is then polled
+    /// inside the future and never here.
+    renew: Option<fn(&S) -> S>,
+}
+
+impl<S> Timeout<S> {
+    pub(super) const fn new(inner: S, layer: TimeoutLayer, renew: Option<fn(&S) -> S>) -> Self {
+        Self { inner, layer, renew }
+    }
+}
+
+impl<S, Req> Service<Req> for Timeout<S>
+where
+    S: Service<Req>,
+    S::Error: FromRejection,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        match self.renew {
+            Some(_) => Poll::Ready(Ok(())),
+            None => self.inner.poll_ready(cx),
+        }
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        match self.renew {
+            Some(renew) => {
+                let next = renew(&self.inner);
+                let inner = mem::replace(&mut self.inner, next);
+                ResponseFuture::readying(inner, request, self.layer.clone())
+            }
+            None => {
+                let limit = Deadline::within(self.layer.limit);
+                let future = limit.scope(|| self.inner.call(request));
+                ResponseFuture::calling(future, self.layer.clone())
+            }
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Timeout<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeout")
+            .field("inner", &self.inner)
+            .field("limit", &self.layer.limit)
+            .field("covers_readiness", &self.renew.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,1 @@
+//! One short program per pattern; see the files beside this one.

@@ -1,0 +1,4 @@
+//! One test binary: a file per pattern.
+
+mod support;
+mod timeout;
