@@ -20,7 +20,8 @@
 //!         Ok::<_, BoxError>(())
 //!     }));
 //! let error = service.oneshot(()).await.unwrap_err();
-//! let after = Duration::from_secs(5);
+//! // The fourth attempt was under way when the time of the call was over.
+//! let after = Duration::from_secs(20);
 //! assert_eq!(error.downcast_ref(), Some(&Rejection::Timeout { after }));
 //! # }
 //! ```
