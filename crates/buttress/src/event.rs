@@ -241,7 +241,7 @@ impl Observe for Tracing {
                 delay = verdict.retry_after.as_ref().map(seconds)
             ),
             Event::Retrying { attempt, delay } => {
-                tell!(DEBUG, "retrying", attempt = attempt, delay = seconds(delay))
+                tell!(DEBUG, "retrying", attempt = attempt, delay = seconds(delay));
             }
             Event::Hedging { attempt, after, why } => {
                 tell!(
@@ -250,27 +250,27 @@ impl Observe for Tracing {
                     attempt = attempt,
                     delay = seconds(after),
                     why = why.as_str()
-                )
+                );
             }
             Event::Suppressed { attempt, why } => {
-                tell!(DEBUG, "suppressed", attempt = attempt, why = why.as_str())
+                tell!(DEBUG, "suppressed", attempt = attempt, why = why.as_str());
             }
             Event::Won { attempt } => tell!(DEBUG, "won", attempt = attempt),
             Event::Cancelled { attempt, after } => {
-                tell!(DEBUG, "cancelled", attempt = attempt, delay = seconds(after))
+                tell!(DEBUG, "cancelled", attempt = attempt, delay = seconds(after));
             }
             Event::TimedOut { after } => tell!(DEBUG, "timed_out", delay = seconds(after)),
             Event::Rejected { retry_after } => {
-                tell!(DEBUG, "rejected", delay = retry_after.as_ref().map(seconds))
+                tell!(DEBUG, "rejected", delay = retry_after.as_ref().map(seconds));
             }
             Event::Opened { wait, why } => {
-                tell!(WARN, "opened", delay = wait.as_ref().map(seconds), why = why.as_str())
+                tell!(WARN, "opened", delay = wait.as_ref().map(seconds), why = why.as_str());
             }
             Event::Probing { running } => tell!(DEBUG, "probing", running = running),
             Event::Closed { why } => tell!(INFO, "closed", why = why.as_str()),
             Event::Stale { verdict } => tell!(DEBUG, "stale", kind = verdict.kind.as_str()),
             Event::Abandoned { after, failure } => {
-                tell!(DEBUG, "abandoned", delay = seconds(after), failure = failure)
+                tell!(DEBUG, "abandoned", delay = seconds(after), failure = failure);
             }
         }
     }

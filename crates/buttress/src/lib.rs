@@ -9,6 +9,7 @@ mod ratio;
 mod rejection;
 mod replay;
 mod respond;
+pub mod retry;
 mod sync;
 pub mod timeout;
 mod verdict;
@@ -23,6 +24,7 @@ pub use self::{
     rejection::{CallError, FromRejection, Name, Rejection, never},
     replay::{ByClone, EffectsIf, Once, Repeat, Replay},
     respond::{Respond, RespondFuture, RespondLayer},
+    retry::{Retry, RetryLayer},
     timeout::{Deadline, Timeout, TimeoutLayer},
     verdict::{Effect, Kind, Verdict},
 };

@@ -61,6 +61,7 @@ impl Random {
     }
 
     /// One 64-bit number of a new stream.
+    #[cfg(test)]
     pub(crate) fn word(&self) -> u64 {
         self.stream().random()
     }

@@ -7,19 +7,21 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use buttress::{Rejection, TimeoutLayer};
+//! use buttress::{Backoff, Rejection, RetryLayer, TimeoutLayer};
 //! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
 //! let service = ServiceBuilder::new()
 //!     .layer(TimeoutLayer::new(Duration::from_secs(20))) // the call
+//!     .layer(RetryLayer::new().attempts(9).backoff(Backoff::constant(Duration::from_secs(1))))
 //!     .layer(TimeoutLayer::new(Duration::from_secs(5))) // each attempt
 //!     .service(service_fn(async |_: ()| {
 //!         std::future::pending::<()>().await;
 //!         Ok::<_, BoxError>(())
 //!     }));
 //! let error = service.oneshot(()).await.unwrap_err();
-//! let after = Duration::from_secs(5);
+//! // The fourth attempt was under way when the time of the call was over.
+//! let after = Duration::from_secs(20);
 //! assert_eq!(error.downcast_ref(), Some(&Rejection::Timeout { after }));
 //! # }
 //! ```
