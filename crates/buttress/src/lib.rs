@@ -4,12 +4,14 @@ mod backoff;
 mod budget;
 mod classify;
 mod event;
+pub mod hedge;
 mod random;
 mod ratio;
 mod rejection;
 mod replay;
 mod respond;
 pub mod retry;
+mod survival;
 mod sync;
 pub mod timeout;
 mod verdict;
@@ -19,6 +21,7 @@ pub use self::{
     budget::{Budget, Withdrawal},
     classify::{AllTransient, ByFault, Classify, ClassifyExt, Fault, Forbid, OrElse, Refine},
     event::{Event, Observe, Teller, Tracing, Why},
+    hedge::{Hedge, HedgeHandle, HedgeLayer, OnFailure},
     random::Random,
     ratio::{OutOfRange, Quantile, Ratio},
     rejection::{CallError, FromRejection, Name, Rejection, never},
