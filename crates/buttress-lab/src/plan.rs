@@ -215,7 +215,8 @@ fn arms(
         let name = named.text(60)?;
         if let Some((_, first)) = arms.iter().find(|(arm, _)| arm.name == name) {
             let (line, ..) = position(text, first.start);
-            let message = format!("a second arm named {}: the first is in line {line}", shorten(name));
+            let message =
+                format!("a second arm named {}: the first is in line {line}", shorten(name));
             return Err(named.fault(message));
         }
         let tool = match fields.optional("tool") {

@@ -8,8 +8,8 @@ use std::{fmt, io, time::Duration};
 use buttress_sim::Tool;
 use tokio::{runtime, time::Instant};
 
-pub use self::stop::Stop;
 use self::driver::{Task, drive};
+pub use self::stop::Stop;
 use crate::{
     meter::Meter,
     plan::{Arm, Load, Plan},
@@ -38,6 +38,18 @@ impl World {
             (Self::RealTime | Self::OverHttp, Load::Alone) => Load::Concurrency(AT_A_TIME),
             _ => planned,
         }
+    }
+}
+
+impl World {
+    fn runtime(self) -> io::Result<runtime::Runtime> {
+        let mut builder = runtime::Builder::new_current_thread();
+        match self {
+            // Without sockets: an idle runtime with a paused clock does not wait for them.
+            Self::Virtual => builder.enable_time().start_paused(true),
+            Self::RealTime | Self::OverHttp => builder.enable_all(),
+        };
+        builder.build()
     }
 }
 
@@ -168,17 +180,15 @@ fn run_arm(
 ) -> io::Result<(Sample, Duration)> {
     let Settings { requests, seed, world } = settings;
     let seed = seed::named(seed, &arm.name);
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(world == World::Virtual)
-        .build()?;
+    let runtime = world.runtime()?;
     runtime.block_on(async {
         let faults = plan.tools.get(&arm.tool).cloned().unwrap_or_default();
         let tool = Tool::new(faults, seed::word(seed, 1)).name(arm.tool.clone());
         let tool = Stack::new(Meter(tool));
         let stack = stack::build(&arm.stack, tool, seed::word(seed, 2));
         let load = world.load(arm.load);
-        let task = Task { stack, load, requests, seed: seed::word(seed, 3), patience: plan.patience };
+        let task =
+            Task { stack, load, requests, seed: seed::word(seed, 3), patience: plan.patience };
         let start = Instant::now();
         let sample = drive(task, stop, told).await;
         Ok((sample, start.elapsed()))

@@ -4,15 +4,18 @@ use buttress::{Budget, HedgeLayer, Random, Rejection, RetryLayer, TimeoutLayer};
 use buttress_sim::{ToolError, ToolReply, ToolRequest};
 use tower::{Layer, Service, util::BoxCloneService};
 
-use crate::plan::{BudgetPlan, Delay, Hedge, LayerPlan, Retry};
+use crate::{
+    plan::{BudgetPlan, Delay, Hedge, LayerPlan, Retry},
+    seed,
+};
 
 /// A tool, or a stack around one.
 pub(crate) type Stack = BoxCloneService<ToolRequest, ToolReply, ToolError>;
 
 /// Puts the layers, outermost first, around a tool.
 pub(crate) fn build(layers: &[LayerPlan], tool: Stack, seed: u64) -> Stack {
-    layers.iter().zip(0_u64..).rev().fold(tool, |inner, (layer, place)| match layer {
-        LayerPlan::Retry(plan) => wrap(&retry(plan, seed.wrapping_add(place)), inner),
+    layers.iter().rev().zip(0_u64..).fold(tool, |inner, (layer, place)| match layer {
+        LayerPlan::Retry(plan) => wrap(&retry(plan, seed::word(seed, place)), inner),
         LayerPlan::Hedge(plan) => wrap(&hedge(plan), inner),
         LayerPlan::Timeout(limit) => wrap(&TimeoutLayer::new(*limit), inner),
     })

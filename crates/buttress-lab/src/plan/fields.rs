@@ -52,7 +52,8 @@ impl<'a> Fields<'a> {
     /// The value of a key that must be given; `example` shows how.
     pub(super) fn required(&self, key: &'a str, example: &str) -> Result<Field<'a>, Fault> {
         self.optional(key).ok_or_else(|| {
-            let message = format!("missing key \"{key}\" in {}: add `{key} = {example}`", self.what);
+            let message =
+                format!("missing key \"{key}\" in {}: add `{key} = {example}`", self.what);
             Fault::new(self.span(), message)
         })
     }
@@ -130,7 +131,7 @@ impl<'a> Field<'a> {
 
     fn pair(&self, high: f64) -> Option<(Duration, Duration)> {
         let items = self.value.get_ref().as_array().filter(|items| items.len() == 2)?;
-        let from = seconds(items.get(0)?, 0.0, high)?;
+        let from = seconds(items.first()?, 0.0, high)?;
         let to = seconds(items.get(1)?, 0.0, high)?;
         (from <= to).then_some((from, to))
     }

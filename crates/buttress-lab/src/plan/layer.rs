@@ -98,7 +98,8 @@ fn layer(item: Field<'_>) -> Result<LayerPlan, Fault> {
     let Some(table) = item.table() else { return Err(item.must_be(written)) };
     let mut entries = table.iter().collect::<Vec<_>>();
     entries.sort_by_key(|(key, _)| key.span().start);
-    if let Some((key, _)) = entries.iter().find(|(key, _)| !LAYERS.contains(&key.get_ref().as_ref()))
+    if let Some((key, _)) =
+        entries.iter().find(|(key, _)| !LAYERS.contains(&key.get_ref().as_ref()))
     {
         let message = unknown("layer", "layers", key.get_ref(), &LAYERS);
         return Err(Fault::new(key.span(), message));

@@ -184,9 +184,13 @@ mod tests {
 
     #[test]
     fn counts_edits_and_swaps() {
-        for (a, b, edits) in
-            [("retyr", "retry", 1), ("", "abc", 3), ("same", "same", 0), ("fial", "fail", 1), ("kitten", "sitting", 3)]
-        {
+        for (a, b, edits) in [
+            ("retyr", "retry", 1),
+            ("", "abc", 3),
+            ("same", "same", 0),
+            ("fial", "fail", 1),
+            ("kitten", "sitting", 3),
+        ] {
             assert_eq!(distance(a, b, 9), edits, "{a} {b}");
         }
     }

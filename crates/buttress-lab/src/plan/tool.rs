@@ -31,8 +31,7 @@ const KINDS: [(&str, FailKind); FailKind::ALL.len()] = {
 
 /// Reads a tool.
 pub(super) fn faults(field: Field<'_>) -> Result<Faults, Fault> {
-    let known =
-        ["fail", "fail_kind", "fail_after", "slow", "slow_takes", "fast_takes", "rules"];
+    let known = ["fail", "fail_kind", "fail_after", "slow", "slow_takes", "fast_takes", "rules"];
     let fields = field.fields("a tool", &known)?;
     let share = |key| fields.optional(key).map_or(Ok(0.0), |field| field.number(0.0, 1.0));
     let (fail, slow) = (share("fail")?, share("slow")?);
@@ -162,7 +161,8 @@ fn yes(field: Field<'_>) -> Result<(), Fault> {
 fn only_with(fields: &Fields<'_>, key: &str, end: Field<'_>, ends: &[&str]) -> Result<(), Fault> {
     match fields.optional(key) {
         Some(field) if !ends.contains(&end.key) => {
-            let message = format!("\"{key}\" goes with {} only, not with {}", ends.join(" or "), end.key);
+            let message =
+                format!("\"{key}\" goes with {} only, not with {}", ends.join(" or "), end.key);
             Err(field.fault(message))
         }
         _ => Ok(()),

@@ -38,7 +38,10 @@ impl<'a> Gain<'a> {
         let (was, is) = (&first.numbers, &best.numbers);
         let latency = match (&was.latency, &is.latency) {
             (Some(was), Some(is)) => {
-                format!(", 99 of 100 answers within {:.2} s instead of {:.2} s", is.p99.value, was.p99.value)
+                format!(
+                    ", 99 of 100 answers within {:.2} s instead of {:.2} s",
+                    is.p99.value, was.p99.value
+                )
             }
             _ => String::new(),
         };

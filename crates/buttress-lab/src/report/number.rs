@@ -42,7 +42,11 @@ pub(super) fn half(estimate: Estimate, scale: f64) -> String {
 
 /// How much larger, in percent: `+24.0 %`; a dash where there is nothing to compare with.
 pub(super) fn change(value: f64, first: f64) -> String {
-    if first > 0.0 { format!("{:+.1} %", (value - first) / first * 100.0) } else { "–".to_owned() }
+    if first > 0.0 {
+        format!("{:+.1} %", (value - first) / first * 100.0)
+    } else {
+        "–".to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -54,7 +58,10 @@ mod tests {
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_234_567), "1 234 567");
-        assert_eq!((percent(0.8), percent(0.99968), percent(1.0)), ("80.00 %".into(), "99.968 %".into(), "100.00 %".into()));
+        assert_eq!(
+            (percent(0.8), percent(0.99968), percent(1.0)),
+            ("80.00 %".into(), "99.968 %".into(), "100.00 %".into())
+        );
         assert_eq!(change(0.96, 0.8), "+20.0 %");
         assert_eq!(change(0.4, 0.8), "-50.0 %");
         assert_eq!(change(0.4, 0.0), "–");
@@ -63,7 +70,10 @@ mod tests {
     #[test]
     fn half_widths_have_two_significant_digits() {
         let of = |half| half_of(half);
-        assert_eq!((of(0.0162), of(0.33), of(1.23), of(45.6)), ("±0.016".into(), "±0.33".into(), "±1.2".into(), "±46".into()));
+        assert_eq!(
+            (of(0.0162), of(0.33), of(1.23), of(45.6)),
+            ("±0.016".into(), "±0.33".into(), "±1.2".into(), "±46".into())
+        );
         assert_eq!(of(0.000_01), "±0");
         assert_eq!(half(Estimate { value: 1.0, half_width: None }, 1.0), "");
     }

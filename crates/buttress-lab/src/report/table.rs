@@ -65,7 +65,18 @@ fn reliability(measured: &Measured) -> Grid {
 
 fn latency(measured: &Measured) -> Grid {
     let heads = [
-        "LATENCY of answers, s", "mean", "", "p50", "", "p90", "p95", "p99", "", "p99.9", "", "max (P100)",
+        "LATENCY of answers, s",
+        "mean",
+        "",
+        "p50",
+        "",
+        "p90",
+        "p95",
+        "p99",
+        "",
+        "p99.9",
+        "",
+        "max (P100)",
     ];
     let rows = measured.arms.iter().map(|arm| {
         let mut row = vec![arm.name.clone()];
@@ -130,10 +141,17 @@ impl Grid {
             let mut line = String::new();
             for (at, (cell, width_of_column)) in row.iter().zip(&widths).enumerate() {
                 let room = " ".repeat(width_of_column - width(cell));
-                let to_the_left =
-                    at == 0 || self.is_half_width(at) || (at + 1 == columns && self.last == Last::Left);
+                let to_the_left = at == 0
+                    || self.is_half_width(at)
+                    || (at + 1 == columns && self.last == Last::Left);
                 // A half-width stands by its number.
-                line += if at == 0 { "" } else if self.is_half_width(at) { " " } else { "  " };
+                line += if at == 0 {
+                    ""
+                } else if self.is_half_width(at) {
+                    " "
+                } else {
+                    "  "
+                };
                 line += &if to_the_left { cell.clone() + &room } else { room + cell };
             }
             text += &cut(line.trim_end());
