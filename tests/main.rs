@@ -1,4 +1,5 @@
 //! One test binary: a file per pattern.
 
+mod sim;
 mod support;
 mod timeout;
