@@ -33,6 +33,21 @@ pub(crate) enum Command {
         /// The plan to print.
         name: Option<String>,
     },
+    /// Serve a tool over HTTP on a port of this machine, until Ctrl-C.
+    ServeTool {
+        /// The port; 0 takes any that is free.
+        #[arg(long, value_name = "N")]
+        port: u16,
+        /// Where the tool's faults come from.
+        #[arg(long, value_name = "S", default_value_t = 1)]
+        seed: u64,
+        /// A plan whose tool to serve, instead of the unreliable tool of the source documents.
+        #[arg(long, value_name = "PLAN.toml")]
+        plan: Option<PathBuf>,
+        /// Which tool of the plan, if it has several.
+        #[arg(long, value_name = "NAME", requires = "plan")]
+        tool: Option<String>,
+    },
     /// Explain a command, or the format of plans: `lab help plan`.
     Help {
         /// `plan`, or a command.

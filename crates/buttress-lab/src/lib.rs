@@ -34,3 +34,4 @@ pub mod run;
 mod seed;
 mod stack;
 pub mod stats;
+mod wire;

@@ -13,6 +13,7 @@ use buttress_lab::{
     report,
     run::{self, AT_A_TIME, Settings, Stop, World},
 };
+use buttress_sim::{Faults, Tool, http::Server};
 use clap::{CommandFactory, Parser};
 
 use self::{
@@ -38,6 +39,13 @@ fn obey(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Redundant { how } => experiment(&built_in(plans::REDUNDANT)?, &how),
         Command::Plans { name: None } => list(),
         Command::Plans { name: Some(name) } => show(&name),
+        Command::ServeTool { port, seed, plan, tool } => {
+            let faults = match plan {
+                Some(plan) => tool_of(&read(&plan)?, tool.as_deref())?,
+                None => Faults::unreliable(),
+            };
+            serve(port, Tool::new(faults, seed))
+        }
         Command::Help { topic } => help(topic.as_deref()),
     }
 }
@@ -89,6 +97,40 @@ fn experiment(plan: &Plan, how: &How) -> Result<(), Box<dyn Error>> {
     Ok(output.write(&text)?)
 }
 
+/// The tool of a plan.
+fn tool_of(plan: &Plan, name: Option<&str>) -> Result<Faults, Unknown> {
+    let found = match (name, plan.tools.len()) {
+        (Some(name), _) => plan.tools.get(name),
+        (None, 1) => plan.tools.values().next(),
+        (None, _) => None,
+    };
+    found.cloned().ok_or_else(|| Unknown::tool(plan))
+}
+
+fn serve(port: u16, tool: Tool) -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let server = Server::on_loopback(tool.clone(), port).await?;
+        let stop = Stop::new();
+        signal::stop_on_ctrl_c(&stop)?;
+        let at = server.addr()?;
+        Output::Stdout.write(&format!(
+            "listening on http://{at}\n\
+             try: curl -X POST http://{at}/call -d '{{\"query\": \"user profile\"}}'\n"
+        ))?;
+        server.run_until(stop.requested()).await;
+        let stats = tool.stats();
+        eprintln!(
+            "{} calls: {} answered, {} failed, {} cancelled",
+            stats.launched,
+            stats.answered,
+            stats.failures(),
+            stats.cancelled
+        );
+        Ok(())
+    })
+}
+
 fn list() -> Result<(), Box<dyn Error>> {
     let mut text = String::new();
     for plan in plans::ALL {
@@ -96,12 +138,12 @@ fn list() -> Result<(), Box<dyn Error>> {
         text += &format!("{:<12} {description}\n", plan.name);
     }
     text += "\n`lab plans NAME` prints one, `lab run NAME` runs it, `lab help plan` explains the format.\n";
-    Ok(Output::stdout().write(&text)?)
+    Ok(Output::Stdout.write(&text)?)
 }
 
 fn show(name: &str) -> Result<(), Box<dyn Error>> {
     let plan = plans::find(name).ok_or_else(|| Unknown::plan(name))?;
-    Ok(Output::stdout().write(plan.text)?)
+    Ok(Output::Stdout.write(plan.text)?)
 }
 
 const PLAN_PAGE: &str = include_str!("../docs/plan.md");
@@ -117,7 +159,7 @@ fn help(topic: Option<&str>) -> Result<(), Box<dyn Error>> {
             command.render_long_help().to_string()
         }
     };
-    Ok(Output::stdout().write(&text)?)
+    Ok(Output::Stdout.write(&text)?)
 }
 
 /// A name on the command line that stands for nothing.
@@ -128,6 +170,11 @@ impl Unknown {
     fn plan(name: &str) -> Self {
         let known = plans::ALL.map(|plan| plan.name).join(", ");
         Self(format!("no built-in plan {name:?}: there are {known}"))
+    }
+
+    fn tool(plan: &Plan) -> Self {
+        let known = plan.tools.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        Self(format!("which tool? --tool takes one of {known}"))
     }
 
     fn topic(name: &str) -> Self {

@@ -16,10 +16,6 @@ pub(crate) enum Output {
 }
 
 impl Output {
-    pub(crate) const fn stdout() -> Self {
-        Self::Stdout
-    }
-
     /// Opens a file, if one is given.
     pub(crate) fn open(path: Option<PathBuf>) -> io::Result<Self> {
         let Some(path) = path else { return Ok(Self::Stdout) };

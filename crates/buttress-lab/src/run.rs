@@ -5,7 +5,7 @@ mod stop;
 
 use std::{fmt, io, time::Duration};
 
-use buttress_sim::Tool;
+use buttress_sim::{Tool, http::Server};
 use tokio::{runtime, time::Instant};
 
 use self::driver::{Task, drive};
@@ -16,6 +16,7 @@ use crate::{
     seed,
     stack::{self, Stack},
     stats::{Sample, Summary},
+    wire::Wire,
 };
 
 /// How time passes, and what is between the stack and the tool.
@@ -184,7 +185,16 @@ fn run_arm(
     runtime.block_on(async {
         let faults = plan.tools.get(&arm.tool).cloned().unwrap_or_default();
         let tool = Tool::new(faults, seed::word(seed, 1)).name(arm.tool.clone());
-        let tool = Stack::new(Meter(tool));
+        let tool = match world {
+            World::Virtual | World::RealTime => Stack::new(Meter(tool)),
+            World::OverHttp => {
+                let server = Server::on_loopback(tool, 0).await?;
+                let address = server.addr()?;
+                // It lives as long as the runtime, which is as long as the arm.
+                tokio::spawn(server.run_until(std::future::pending::<()>()));
+                Stack::new(Meter(Wire::to(address)))
+            }
+        };
         let stack = stack::build(&arm.stack, tool, seed::word(seed, 2));
         let load = world.load(arm.load);
         let task =
