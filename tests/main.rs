@@ -4,5 +4,6 @@
 
 mod hedge;
 mod retry;
+mod sim;
 mod support;
 mod timeout;
