@@ -4,6 +4,8 @@ mod backoff;
 mod budget;
 mod classify;
 mod event;
+#[cfg(feature = "http")]
+pub mod http;
 mod random;
 mod ratio;
 mod rejection;
