@@ -1,5 +1,4 @@
 //! Classifiers, replay and body buffering over HTTP: what a caller sees.
-#![expect(clippy::unwrap_used, reason = "clippy does not see that helpers of tests are tests")]
 
 mod buffer;
 mod errors;

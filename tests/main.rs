@@ -1,5 +1,8 @@
 //! One test binary: a file per pattern.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps says what it expects")]
+
+mod hedge;
 mod http;
 mod retry;
 mod support;

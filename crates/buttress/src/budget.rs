@@ -89,6 +89,11 @@ impl Budget {
         self
     }
 
+    /// Gives back what an attempt cost that was refused before it left.
+    pub(crate) fn refund(&self) {
+        self.shared.bucket.credit(self.costs[Kind::Transient as usize]);
+    }
+
     fn with(self, terms: Terms) -> Self {
         Self { terms, shared: Shared::new(terms), ..self }
     }

@@ -4,6 +4,7 @@ mod backoff;
 mod budget;
 mod classify;
 mod event;
+pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
 mod random;
@@ -12,6 +13,7 @@ mod rejection;
 mod replay;
 mod respond;
 pub mod retry;
+mod survival;
 mod sync;
 pub mod timeout;
 mod verdict;
@@ -21,6 +23,7 @@ pub use self::{
     budget::{Budget, Withdrawal},
     classify::{AllTransient, ByFault, Classify, ClassifyExt, Fault, Forbid, OrElse, Refine},
     event::{Event, Observe, Teller, Tracing, Why},
+    hedge::{Hedge, HedgeHandle, HedgeLayer, OnFailure},
     random::Random,
     ratio::{OutOfRange, Quantile, Ratio},
     rejection::{CallError, FromRejection, Name, Rejection, never},

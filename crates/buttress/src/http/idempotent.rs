@@ -65,6 +65,8 @@ pub trait CopyBody: Sized {
     fn copy_body(&self) -> Option<Self>;
 }
 
+// Else the compiler would ask for `Clone` and not show the notes above.
+#[diagnostic::do_not_recommend]
 impl<B: Clone> CopyBody for B {
     fn copy_body(&self) -> Option<Self> {
         Some(self.clone())
