@@ -137,13 +137,16 @@ async fn a_body_that_turns_out_larger_by_its_own_word_is_read_no_further() {
             self.0.size_hint()
         }
     }
-    let inner = service_fn(async |request: Request<ReplayBody<Late>>| {
-        let hint = request.body().size_hint().lower();
-        Ok::<_, Infallible>((hint, read_all(request.into_body()).await.0))
+    let script = Script::new([data("abc"), data("defghi")]);
+    let polls = script.polls.clone();
+    let inner = service_fn(move |request: Request<ReplayBody<Late>>| {
+        let (polls, hint) = (polls.load(Ordering::Relaxed), request.body().size_hint().lower());
+        async move { Ok::<_, Infallible>((polls, hint, read_all(request.into_body()).await.0)) }
     });
-    let request = Request::new(Late(Script::new([data("abc"), data("defghi")])));
-    let seen = BufferBodyLayer::new(8).layer(inner).oneshot(request).await.unwrap();
-    assert_eq!(seen, (9, "abcdefghi".into()));
+    let service = BufferBodyLayer::new(8).layer(inner);
+    // Asked twice before the call: not ready, then the first frame.
+    let seen = service.oneshot(Request::new(Late(script))).await.unwrap();
+    assert_eq!(seen, (2, 9, "abcdefghi".into()));
 }
 
 #[tokio::test]
