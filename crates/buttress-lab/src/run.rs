@@ -43,6 +43,16 @@ impl World {
 }
 
 impl World {
+    /// How far apart the first requests of a concurrency begin.
+    const fn stagger(self) -> Duration {
+        match self {
+            // Hundreds of connections at once overflow the listener's queue, and the kernel tries
+            // again only after a second.
+            Self::OverHttp => Duration::from_millis(2),
+            Self::Virtual | Self::RealTime => Duration::ZERO,
+        }
+    }
+
     fn runtime(self) -> io::Result<runtime::Runtime> {
         let mut builder = runtime::Builder::new_current_thread();
         match self {
@@ -196,9 +206,14 @@ fn run_arm(
             }
         };
         let stack = stack::build(&arm.stack, tool, seed::word(seed, 2));
-        let load = world.load(arm.load);
-        let task =
-            Task { stack, load, requests, seed: seed::word(seed, 3), patience: plan.patience };
+        let task = Task {
+            stack,
+            load: world.load(arm.load),
+            requests,
+            seed: seed::word(seed, 3),
+            patience: plan.patience,
+            stagger: world.stagger(),
+        };
         let start = Instant::now();
         let sample = drive(task, stop, told).await;
         Ok((sample, start.elapsed()))

@@ -35,6 +35,8 @@ pub(super) struct Task {
     pub(super) requests: u64,
     pub(super) seed: u64,
     pub(super) patience: Duration,
+    /// How far apart the first requests of a concurrency begin.
+    pub(super) stagger: Duration,
 }
 
 /// Makes the requests and measures them, until all are done or a stop is requested.
@@ -64,7 +66,10 @@ struct Stopped;
 impl<S: Future<Output = ()>> Run<'_, S> {
     /// The next request begins when one of `most` has ended.
     async fn closed(&mut self, most: usize) -> Result<(), Stopped> {
-        for _ in 0..self.task.requests {
+        for number in 0..self.task.requests {
+            if !self.task.stagger.is_zero() && (1..most as u64).contains(&number) {
+                self.wait_until(Instant::now() + self.task.stagger).await?;
+            }
             while self.running.len() >= most {
                 self.one_ends().await?;
             }
