@@ -48,7 +48,7 @@ pub(super) enum Cause {
 
 impl State {
     /// The state after a cause; `None` where it changes nothing.
-    const fn after(self, cause: Cause) -> Option<Self> {
+    pub(super) const fn after(self, cause: Cause) -> Option<Self> {
         use {Cause as C, State as S};
         match (self, cause) {
             (S::Closed, C::Trip(_)) => Some(S::Open),

@@ -225,9 +225,10 @@ mod tests {
         total as f64 / runs as f64
     }
 
+    /// Fixed, since a sound rule still trips falsely now and then; `SEED` tries another.
     fn seeded() -> SmallRng {
-        let seed = rand::random();
-        println!("seed {seed}");
+        let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(2026);
+        println!("SEED={seed}");
         SmallRng::seed_from_u64(seed)
     }
 
@@ -289,10 +290,8 @@ mod tests {
     #[test]
     fn the_default_bears_noise() {
         let mut rng = seeded();
-        // One false trip in 10⁹ calls is expected at 5 %: a hundred runs of 10 000 see none.
-        for _ in 0..20 {
-            assert_eq!(run(&Cusum::default(), 0.05, 10_000, &mut rng), 10_000);
-        }
+        // At 5 % the mean run is about 2 · 10⁷ calls.
+        assert_eq!(run(&Cusum::default(), 0.05, 100_000, &mut rng), 100_000);
     }
 
     #[test]

@@ -80,6 +80,8 @@ mod keyed;
 mod layer;
 mod place;
 mod probes;
+#[cfg(test)]
+mod reference;
 mod service;
 mod shared;
 mod switch;

@@ -207,6 +207,12 @@ impl Shared {
         self.act(|circuit| ((), circuit.command(now, command, unit))).1
     }
 
+    /// All and the bad outcomes that a rate is told of.
+    #[cfg(test)]
+    pub(super) fn tally(&self) -> (u64, u64) {
+        self.act(|circuit| (circuit.evidence().tally(), Notes::default())).0
+    }
+
     fn act<T>(&self, step: impl FnOnce(&mut Circuit) -> (T, Notes)) -> (T, Notes) {
         let mut ledger = self.lock();
         let Ledger { circuit, credited } = &mut *ledger;

@@ -179,6 +179,15 @@ impl Evidence {
         }
     }
 
+    /// All and the bad outcomes that a rate is told of.
+    #[cfg(test)]
+    pub(super) fn tally(&self) -> (u64, u64) {
+        match self {
+            Self::Rate(Rate { tally, .. }) => (tally.calls(), tally.bad()),
+            Self::Streak { .. } | Self::Score { .. } => (0, 0),
+        }
+    }
+
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         match self {
