@@ -3,9 +3,12 @@
 //! A plan is read from TOML; the format is described in `docs/plan.md`. Whatever is not
 //! understood is refused with its place and with what would be right.
 
+mod breaker;
 mod fields;
+mod hedge;
 mod layer;
 mod refusal;
+mod retry;
 mod tool;
 
 use std::{collections::BTreeMap, fs::File, io::Read, ops::Range, path::Path, time::Duration};
@@ -13,13 +16,16 @@ use std::{collections::BTreeMap, fs::File, io::Read, ops::Range, path::Path, tim
 use buttress_sim::Faults;
 use toml::de::DeTable;
 
+pub use self::{
+    breaker::Breaker,
+    hedge::{Delay, Hedge},
+    layer::{BudgetPlan, LayerPlan},
+    refusal::Refusal,
+    retry::Retry,
+};
 use self::{
     fields::{Field, Fields},
     refusal::{Fault, position, shorten, unknown},
-};
-pub use self::{
-    layer::{BudgetPlan, Delay, Hedge, LayerPlan, Retry},
-    refusal::Refusal,
 };
 
 /// How large a plan may be, in bytes.

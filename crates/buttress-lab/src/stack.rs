@@ -1,11 +1,11 @@
 //! Turns the stack of an arm into layers around a tool.
 
-use buttress::{Budget, HedgeLayer, Random, Rejection, RetryLayer, TimeoutLayer};
+use buttress::{BreakerLayer, Budget, HedgeLayer, Random, Rejection, RetryLayer, TimeoutLayer};
 use buttress_sim::{ToolError, ToolReply, ToolRequest};
 use tower::{Layer, Service, util::BoxCloneService};
 
 use crate::{
-    plan::{BudgetPlan, Delay, Hedge, LayerPlan, Retry},
+    plan::{Breaker, BudgetPlan, Delay, Hedge, LayerPlan, Retry},
     seed,
 };
 
@@ -17,6 +17,7 @@ pub(crate) fn build(layers: &[LayerPlan], tool: Stack, seed: u64) -> Stack {
     layers.iter().rev().zip(0_u64..).fold(tool, |inner, (layer, place)| match layer {
         LayerPlan::Retry(plan) => wrap(&retry(plan, seed::word(seed, place)), inner),
         LayerPlan::Hedge(plan) => wrap(&hedge(plan), inner),
+        LayerPlan::Breaker(plan) => wrap(&breaker(plan, seed::word(seed, place)), inner),
         LayerPlan::Timeout(limit) => wrap(&TimeoutLayer::new(*limit), inner),
     })
 }
@@ -72,6 +73,17 @@ fn hedge(plan: &Hedge) -> HedgeLayer {
     }
     if let Some(plan) = &plan.budget {
         layer = layer.budget(budget(plan));
+    }
+    layer
+}
+
+fn breaker(plan: &Breaker, seed: u64) -> BreakerLayer {
+    let mut layer = BreakerLayer::new(plan.trigger).random(Random::seeded(seed));
+    if let Some(backoff) = plan.open_for {
+        layer = layer.open_for(backoff);
+    }
+    if let Some(probes) = plan.probes {
+        layer = layer.probes(probes);
     }
     layer
 }

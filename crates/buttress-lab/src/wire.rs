@@ -145,7 +145,8 @@ mod tests {
         for _ in &fates {
             errors.push(wire.clone().oneshot(ToolRequest::new("x")).await.unwrap_err());
         }
-        let mut planned: Vec<_> = FailKind::ALL.iter().map(|kind| ToolError::Failed(*kind)).collect();
+        let mut planned: Vec<_> =
+            FailKind::ALL.iter().map(|kind| ToolError::Failed(*kind)).collect();
         planned.push(ToolError::Throttled { retry_after });
         planned.push(ToolError::Throttled { retry_after: None });
         planned.push(ToolError::Dropped);

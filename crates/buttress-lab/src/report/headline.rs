@@ -32,27 +32,26 @@ impl<'a> Gain<'a> {
         (best.name != first.name).then_some(Self { first, best })
     }
 
-    /// The gain in one sentence.
-    pub(super) fn sentence(&self) -> String {
+    /// How many more requests are answered.
+    pub(super) fn claim(&self) -> String {
         let Self { first, best } = self;
-        let (was, is) = (&first.numbers, &best.numbers);
+        let (was, is) = (first.numbers.success.value, best.numbers.success.value);
+        format!("“{}” answers {} of requests instead of {}", best.name, percent(is), percent(was))
+    }
+
+    /// The gain and its price in one sentence.
+    pub(super) fn sentence(&self) -> String {
+        let (was, is) = (&self.first.numbers, &self.best.numbers);
         let latency = match (&was.latency, &is.latency) {
             (Some(was), Some(is)) => {
-                format!(
-                    ", 99 of 100 answers within {:.2} s instead of {:.2} s",
-                    is.p99.value, was.p99.value
-                )
+                let (was, is) = (was.p99.value, is.p99.value);
+                format!(", 99 of 100 answers within {is:.2} s instead of {was:.2} s")
             }
             _ => String::new(),
         };
-        format!(
-            "“{}” answers {} of requests instead of {}{latency}, at {:.2} tool calls per request instead of {:.2}.",
-            best.name,
-            percent(is.success.value),
-            percent(was.success.value),
-            is.calls.value,
-            was.calls.value,
-        )
+        let (was, is) = (was.calls.value, is.calls.value);
+        let claim = self.claim();
+        format!("{claim}{latency}, at {is:.2} tool calls per request instead of {was:.2}.")
     }
 }
 

@@ -22,6 +22,13 @@ pub(super) fn percent(share: f64) -> String {
     format!("{:.places$} %", share * 100.0)
 }
 
+/// A small share in percent, with two significant digits: `3.9 %`, `0.035 %`.
+pub(super) fn small_percent(share: f64) -> String {
+    let percent = share * 100.0;
+    let places = if percent > 0.0 { (1.0 - percent.log10().floor()).clamp(0.0, 9.0) } else { 0.0 };
+    format!("{percent:.places$} %", places = places as usize)
+}
+
 /// A number with a fixed number of places.
 pub(super) fn fixed(value: f64, places: usize) -> String {
     format!("{value:.places$}")
@@ -62,6 +69,11 @@ mod tests {
             (percent(0.8), percent(0.99968), percent(1.0)),
             ("80.00 %".into(), "99.968 %".into(), "100.00 %".into())
         );
+        assert_eq!(
+            (small_percent(0.2026), small_percent(0.000_35)),
+            ("20 %".into(), "0.035 %".into())
+        );
+        assert_eq!((small_percent(0.0), small_percent(1.0)), ("0 %".into(), "100 %".into()));
         assert_eq!(change(0.96, 0.8), "+20.0 %");
         assert_eq!(change(0.4, 0.8), "-50.0 %");
         assert_eq!(change(0.4, 0.0), "–");
