@@ -13,8 +13,15 @@ pub struct BuiltIn {
 pub const REDUNDANT: BuiltIn =
     BuiltIn { name: "redundant", text: include_str!("../plans/redundant.toml") };
 
+/// Outages, and what a breaker and a budget spare the tool.
+const OUTAGE: BuiltIn = BuiltIn { name: "outage", text: include_str!("../plans/outage.toml") };
+
+/// A tool that asks for fewer calls, and retries that listen.
+const THROTTLED: BuiltIn =
+    BuiltIn { name: "throttled", text: include_str!("../plans/throttled.toml") };
+
 /// Every plan, in the order in which they are listed.
-pub const ALL: [BuiltIn; 1] = [REDUNDANT];
+pub const ALL: [BuiltIn; 3] = [REDUNDANT, OUTAGE, THROTTLED];
 
 /// The plan of a name.
 pub fn find(name: &str) -> Option<BuiltIn> {

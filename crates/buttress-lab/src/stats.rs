@@ -36,6 +36,7 @@ pub struct Sample {
     latencies: Vec<u64>,
     errors: BTreeMap<&'static str, u64>,
     requests: u64,
+    failures: Moments,
     calls: Moments,
     busy: Moments,
     cancelled: Moments,
@@ -47,12 +48,14 @@ impl Sample {
         self.requests += 1;
         match outcome.failure {
             None => self.latencies.push(nanos(outcome.latency)),
-            Some(kind) => *self.errors.entry(kind).or_default() += 1,
+            Some(kind) => {
+                *self.errors.entry(kind).or_default() += 1;
+                self.failures.add(micros(outcome.latency));
+            }
         }
         self.calls.add(outcome.cost.calls);
         self.cancelled.add(outcome.cost.cancelled);
-        // In microseconds, so that the sum of squares of a long run fits.
-        self.busy.add(u64::try_from(outcome.cost.busy.as_micros()).unwrap_or(u64::MAX));
+        self.busy.add(micros(outcome.cost.busy));
     }
 
     /// How many requests were measured.
@@ -64,7 +67,6 @@ impl Sample {
     pub fn summary(mut self) -> Summary {
         self.latencies.sort_unstable();
         let mut moments = Moments::default();
-        // In microseconds: the clock ticks in milliseconds when virtual, and real ones are noisier.
         self.latencies.iter().for_each(|nanos| moments.add(nanos / 1_000));
         let successes = self.latencies.len() as u64;
         let latency = (successes > 0).then(|| Latency {
@@ -81,6 +83,7 @@ impl Sample {
             successes,
             success: proportion(successes, self.requests),
             latency,
+            failure: (self.failures.count > 0).then(|| self.failures.estimate(1e-6)),
             calls: self.calls.estimate(1.0),
             tool_seconds: self.busy.estimate(1e-6),
             cancelled: self.cancelled.estimate(1.0),
@@ -129,6 +132,8 @@ pub struct Summary {
     pub success: Estimate,
     /// The latencies of successes; `None` if there were none.
     pub latency: Option<Latency>,
+    /// How long it took until a request failed, in seconds; `None` if none did.
+    pub failure: Option<Estimate>,
     /// Tool calls launched per request.
     pub calls: Estimate,
     /// Seconds of the tool used per request.
@@ -222,6 +227,11 @@ fn waiting(sorted: &[u64], requests: u64) -> Vec<(f64, f64)> {
         curve.push((at / 1e9, 1.0 - answered as f64 / requests as f64));
     }
     curve
+}
+
+/// In microseconds the sum of squares of the longest run fits, and no clock here is finer.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn nanos(duration: Duration) -> u64 {

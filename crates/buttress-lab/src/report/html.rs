@@ -115,7 +115,7 @@ fn cards(gain: &Gain<'_>) -> String {
 
 fn reliability(measured: &Measured) -> String {
     let first = measured.arms.first().map_or(0.0, |arm| arm.numbers.success.value);
-    let heads = ["", "requests", "success rate", "increase", "failures", "by kind"];
+    let heads = ["", "requests", "success rate", "increase", "failures", "after s", "by kind"];
     let rows = measured.arms.iter().zip(0..).map(|(arm, at)| {
         let numbers = &arm.numbers;
         let kinds = numbers.errors.iter().map(|(kind, n)| format!("{kind} {}", grouped(*n)));
@@ -124,6 +124,7 @@ fn reliability(measured: &Measured) -> String {
             with_half(percent(numbers.success.value), numbers.success, 100.0),
             if at == 0 { "–".to_owned() } else { change(numbers.success.value, first) },
             grouped(numbers.requests - numbers.successes),
+            numbers.failure.map_or_else(String::new, |after| fixed(after.value, 2)),
             escape(&kinds.collect::<Vec<_>>().join(", ")),
         ]
     });

@@ -11,6 +11,8 @@ use crate::{
 
 /// How wide a line may get.
 const WIDTH: usize = 120;
+/// What is left of a long name.
+const NARROWEST: usize = 24;
 
 /// Draws tables of at most 120 columns: reliability, latency and cost, one arm a line.
 pub fn table(measured: &Measured) -> String {
@@ -45,7 +47,16 @@ pub fn table(measured: &Measured) -> String {
 
 fn reliability(measured: &Measured) -> Grid {
     let first = measured.arms.first().map_or(0.0, |arm| arm.numbers.success.value);
-    let heads = ["RELIABILITY", "requests", "success rate", "", "increase", "failures", "by kind"];
+    let heads = [
+        "RELIABILITY",
+        "requests",
+        "success rate",
+        "",
+        "increase",
+        "failures",
+        "after s",
+        "by kind",
+    ];
     let rows = measured.arms.iter().zip(0..).map(|(arm, at)| {
         let numbers = &arm.numbers;
         let kinds: Vec<String> =
@@ -57,6 +68,7 @@ fn reliability(measured: &Measured) -> Grid {
             half(numbers.success, 100.0),
             if at == 0 { "–".to_owned() } else { change(numbers.success.value, first) },
             grouped(numbers.requests - numbers.successes),
+            numbers.failure.map_or_else(String::new, |after| fixed(after.value, 2)),
             kinds.join(", "),
         ]
     });
@@ -131,33 +143,56 @@ impl Grid {
     }
 
     fn draw(&self) -> String {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns)
-            .map(|at| self.rows.iter().filter_map(|row| row.get(at)).map(|c| width(c)).max())
-            .map(Option::unwrap_or_default)
-            .collect();
+        let widths = self.widths();
         let mut text = String::new();
         for row in &self.rows {
             let mut line = String::new();
-            for (at, (cell, width_of_column)) in row.iter().zip(&widths).enumerate() {
-                let room = " ".repeat(width_of_column - width(cell));
-                let to_the_left = at == 0
-                    || self.is_half_width(at)
-                    || (at + 1 == columns && self.last == Last::Left);
-                // A half-width stands by its number.
-                line += if at == 0 {
-                    ""
-                } else if self.is_half_width(at) {
-                    " "
-                } else {
-                    "  "
-                };
-                line += &if to_the_left { cell.clone() + &room } else { room + cell };
+            for (at, (cell, room)) in row.iter().zip(&widths).enumerate() {
+                let cell = cut(cell, *room);
+                let blank = " ".repeat(room - width(&cell));
+                line += self.gap(at);
+                line += &if self.is_to_the_left(at) { cell + &blank } else { blank + &cell };
             }
-            text += &cut(line.trim_end());
+            text += line.trim_end();
             text.push('\n');
         }
         text
+    }
+
+    /// How wide the columns are. Long names give way before numbers do, then the last column.
+    fn widths(&self) -> Vec<usize> {
+        let mut widths: Vec<usize> = (0..self.columns())
+            .map(|at| self.rows.iter().filter_map(|row| row.get(at)).map(|cell| width(cell)).max())
+            .map(Option::unwrap_or_default)
+            .collect();
+        let gaps: usize = (0..widths.len()).map(|at| self.gap(at).len()).sum();
+        let mut surplus = (widths.iter().sum::<usize>() + gaps).saturating_sub(WIDTH);
+        if let Some(name) = widths.first_mut() {
+            let given = surplus.min(name.saturating_sub(NARROWEST));
+            (*name, surplus) = (*name - given, surplus - given);
+        }
+        if let Some(last) = widths.last_mut() {
+            *last = last.saturating_sub(surplus);
+        }
+        widths
+    }
+
+    fn columns(&self) -> usize {
+        self.rows.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// What stands before a column.
+    fn gap(&self, at: usize) -> &'static str {
+        match at {
+            0 => "",
+            // A half-width stands by its number.
+            _ if self.is_half_width(at) => " ",
+            _ => "  ",
+        }
+    }
+
+    fn is_to_the_left(&self, at: usize) -> bool {
+        at == 0 || self.is_half_width(at) || (at + 1 == self.columns() && self.last == Last::Left)
     }
 
     fn is_half_width(&self, at: usize) -> bool {
@@ -170,11 +205,11 @@ fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-fn cut(line: &str) -> String {
-    if width(line) <= WIDTH {
-        return line.to_owned();
+fn cut(text: &str, most: usize) -> String {
+    if width(text) <= most {
+        return text.to_owned();
     }
-    line.chars().take(WIDTH - 2).chain("..".chars()).collect()
+    text.chars().take(most.saturating_sub(2)).chain("..".chars()).collect()
 }
 
 fn wrapped(text: &str) -> Vec<String> {

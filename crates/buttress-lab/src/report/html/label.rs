@@ -12,9 +12,9 @@ pub(super) fn colour(at: usize) -> &'static str {
     COLOURS.get(at).copied().unwrap_or(COLOURS[1 + at % (COLOURS.len() - 1)])
 }
 
-/// About how wide a text is, at 13 pixels.
+/// About how wide a text is at most, at 13 pixels, bold.
 pub(super) fn width(text: &str) -> f64 {
-    7.0 * text.chars().count() as f64
+    7.7 * text.chars().count() as f64
 }
 
 /// Moves places apart, so that neighbours are at least `gap` from each other, within a range.
