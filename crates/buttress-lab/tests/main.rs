@@ -1,0 +1,5 @@
+//! What the lab promises, from plan to report.
+
+mod experiment;
+mod plan;
+mod program;
