@@ -9,6 +9,7 @@ use tokio::{
     net::TcpStream,
     sync::oneshot,
     task::JoinHandle,
+    time::timeout,
 };
 
 struct Running {
@@ -66,7 +67,9 @@ struct Wire(String);
 impl Wire {
     async fn read(mut stream: TcpStream) -> Self {
         let mut bytes = Vec::new();
-        match stream.read_to_end(&mut bytes).await {
+        // Only a server that is wrong takes that long.
+        let read = timeout(Duration::from_secs(10), stream.read_to_end(&mut bytes)).await;
+        match read.expect("the connection is closed") {
             Ok(_) => {}
             // A server that closes without having read everything resets.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}

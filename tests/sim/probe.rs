@@ -208,7 +208,7 @@ fn readiness_is_sticky_and_reserved_once() {
 
 #[test]
 fn permits_are_given_in_order_and_woken() {
-    let (mut first, handle) = probe(1);
+    let (mut first, _) = probe(1);
     let (mut second, mut third) = (first.clone(), first.clone());
     let running = call(&mut first);
     let (alarm_2, alarm_3) = (Alarm::new(), Alarm::new());

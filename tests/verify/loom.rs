@@ -4,8 +4,10 @@
 
 /// What the cores take from `crate::sync`, here of loom.
 mod sync {
+    pub(crate) use std::sync::PoisonError;
+
     pub(crate) use loom::{
-        sync::{Arc, atomic::Ordering},
+        sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
         thread,
     };
 
@@ -29,6 +31,10 @@ mod sync {
             self.0.store(value, order);
         }
 
+        pub(crate) fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+            self.0.fetch_add(value, order)
+        }
+
         pub(crate) fn compare_exchange_weak(
             &self,
             current: u64,
@@ -45,6 +51,4 @@ mod sync {
     }
 }
 
-#[path = "../../crates/buttress/src/budget/bucket.rs"]
-mod bucket;
-mod scenarios;
+include!("main.rs");

@@ -1,12 +1,14 @@
-//! Many random interleavings; `SHUTTLE_SCHEDULES` says how many (10 000 by default).
+//! Many random interleavings; `SHUTTLE_SCHEDULES` says how many (2 000 by default).
 
 #![allow(dead_code, reason = "the cores offer more than the checks use")]
 
 /// What the cores take from `crate::sync`, here of shuttle.
 mod sync {
+    pub(crate) use std::sync::PoisonError;
+
     pub(crate) use shuttle::{
         sync::{
-            Arc,
+            Arc, Mutex, MutexGuard,
             atomic::{AtomicU64, Ordering},
         },
         thread,
@@ -14,10 +16,8 @@ mod sync {
 
     pub(crate) fn explore(scenario: impl Fn() + Send + Sync + 'static) {
         let schedules = std::env::var("SHUTTLE_SCHEDULES").ok().and_then(|n| n.parse().ok());
-        shuttle::check_random(scenario, schedules.unwrap_or(10_000));
+        shuttle::check_random(scenario, schedules.unwrap_or(2_000));
     }
 }
 
-#[path = "../../crates/buttress/src/budget/bucket.rs"]
-mod bucket;
-mod scenarios;
+include!("main.rs");

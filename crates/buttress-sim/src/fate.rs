@@ -117,6 +117,7 @@ pub enum Fate<T = Duration> {
         after: T,
     },
     /// The tool breaks down: this call and all later ones fail at once until it is restarted.
+    /// Calls under way go on.
     Crash {
         /// The time after which it restarts by itself; never, if `None`.
         restart_after: Option<Duration>,

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tower::{ServiceBuilder, layer::util::Stack};
 
-use crate::{CallError, HedgeLayer, RetryLayer, TimeoutLayer};
+use crate::{BreakerLayer, CallError, HedgeLayer, RetryLayer, TimeoutLayer};
 
 /// Adds the layers to [`ServiceBuilder`] by name, outermost first.
 ///
 /// ```
 /// use std::time::Duration;
-/// use buttress::{HedgeLayer, RetryLayer, ServiceBuilderExt};
+/// use buttress::{BreakerLayer, HedgeLayer, RetryLayer, ServiceBuilderExt};
 /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
@@ -19,6 +19,7 @@ use crate::{CallError, HedgeLayer, RetryLayer, TimeoutLayer};
 ///     .time_limit(Duration::from_secs(20)) // the call
 ///     .retry_classified(RetryLayer::new().attempts(3))
 ///     .hedge(HedgeLayer::after(Duration::from_secs(1)))
+///     .breaker(BreakerLayer::default().name("weather"))
 ///     .time_limit(Duration::from_secs(5)) // each attempt
 ///     .service(tool);
 /// assert_eq!(service.oneshot("Rome").await.unwrap(), "sunny in Rome");
@@ -36,6 +37,9 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
         self,
         layer: RetryLayer<C, R>,
     ) -> ServiceBuilder<Stack<RetryLayer<C, R>, L>>;
+
+    /// Leaves what is broken alone. See [`breaker`](crate::breaker).
+    fn breaker<C>(self, layer: BreakerLayer<C>) -> ServiceBuilder<Stack<BreakerLayer<C>, L>>;
 
     /// Bounds the time of a call, or of an attempt. See [`timeout`](crate::timeout).
     fn time_limit(self, limit: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
@@ -74,6 +78,10 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         self,
         layer: RetryLayer<C, R>,
     ) -> ServiceBuilder<Stack<RetryLayer<C, R>, L>> {
+        self.layer(layer)
+    }
+
+    fn breaker<C>(self, layer: BreakerLayer<C>) -> ServiceBuilder<Stack<BreakerLayer<C>, L>> {
         self.layer(layer)
     }
 

@@ -1,10 +1,147 @@
 //! Tower layers that keep agent and tool calls working.
+//!
+//! A call is a [`tower::Service`] call. Each pattern is a [`tower::Layer`]; compose them with
+//! [`tower::ServiceBuilder`] around the client that you already have.
+//!
+//! ```text
+//!            a call                                    an attempt
+//!   caller ─────────▶ timeout ─▶ retry ─▶ hedge ─▶ breaker ─▶ timeout ─▶ your service
+//!          ◀───────── 20 s       again?   another? let in?    5 s
+//!                                  ▲         ▲        ▲          │
+//!                                  └─────────┴────────┴── verdict ┘
+//! ```
+//!
+//! ```
+//! use std::time::Duration;
+//! use buttress::{BreakerLayer, HedgeLayer, RetryLayer, TimeoutLayer};
+//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+//! let tool = service_fn(async |city: &'static str| Ok::<_, BoxError>(format!("sunny in {city}")));
+//! let service = ServiceBuilder::new()
+//!     .layer(TimeoutLayer::new(Duration::from_secs(20))) // the call
+//!     .layer(RetryLayer::new().attempts(3))
+//!     .layer(HedgeLayer::after(Duration::from_secs(1)))
+//!     .layer(BreakerLayer::default())
+//!     .layer(TimeoutLayer::new(Duration::from_secs(5))) // each attempt
+//!     .service(tool);
+//! assert_eq!(service.oneshot("Rome").await.unwrap(), "sunny in Rome");
+//! # }
+//! ```
+//!
+//! | layer | what it is for | a failure it hides |
+//! |---|---|---|
+//! | [`HedgeLayer`] | slow and failing attempts are overtaken by others | a stuck connection |
+//! | [`RetryLayer`] | what may pass is tried again later | a restart, a rate limit |
+//! | [`BreakerLayer`] | what is broken is left alone | an outage |
+//! | [`TimeoutLayer`] | attempts and calls end in time | a hang |
+//!
+//! # How the layers understand each other
+//!
+//! An outcome is judged once into a [`Verdict`], by the error itself ([`Fault`]) or by a classifier
+//! ([`Classify`]) that also sees the response: failures that look like successes are common where
+//! models and tools answer. Each layer reads the verdict in its own way.
+//!
+//! # Your error type
+//!
+//! No layer changes the error type. One that can refuse a call makes your error out of a
+//! [`Rejection`]. So stacks do not nest errors, and layers can be added and removed freely.
+//!
+//! Your own enum says what its variants mean and has one for refusals:
+//!
+//! ```
+//! use buttress::{BreakerLayer, Fault, Rejection, RetryLayer, Verdict};
+//! use tower::{ServiceBuilder, service_fn};
+//! # fn check<S: tower::Service<u32, Error = SearchError>>(_: S) {}
+//! # #[allow(dead_code)]
+//! enum SearchError { Busy, Rejected(Rejection) }
+//! impl From<Rejection> for SearchError { // or #[from], with thiserror
+//!     fn from(rejection: Rejection) -> Self { Self::Rejected(rejection) }
+//! }
+//! impl Fault for SearchError {
+//!     fn verdict(&self) -> Verdict {
+//!         match self { Self::Busy => Verdict::throttled(), Self::Rejected(r) => r.verdict() }
+//!     }
+//! }
+//! let service = ServiceBuilder::new().layer(RetryLayer::new()).layer(BreakerLayer::default())
+//!     .service(service_fn(async |n: u32| Ok::<_, SearchError>(n)));
+//! # check(service);
+//! ```
+//!
+//! Boxed errors work as they are: known errors are found along the chain of sources.
+//!
+//! ```
+//! use buttress::{BreakerLayer, RetryLayer};
+//! use tower::{BoxError, ServiceBuilder, service_fn};
+//! # fn check<S: tower::Service<u32>>(_: S) {}
+//! let service = ServiceBuilder::new().layer(RetryLayer::new()).layer(BreakerLayer::default())
+//!     .service(service_fn(async |n: u32| Ok::<_, BoxError>(n)));
+//! # check(service);
+//! ```
+//!
+//! Somebody else's error that says what it means (`io::Error`, and hyper's and reqwest's behind the
+//! features of those names) goes into [`CallError`] at the bottom:
+//!
+//! ```
+//! use std::io;
+//! use buttress::{BreakerLayer, CallError, RetryLayer};
+//! use tower::{ServiceBuilder, service_fn};
+//! # fn check<S: tower::Service<u32>>(_: S) {}
+//! let service = ServiceBuilder::new().layer(RetryLayer::new()).layer(BreakerLayer::default())
+//!     .map_err(CallError::Service)
+//!     .service(service_fn(async |n: u32| Ok::<_, io::Error>(n)));
+//! # check(service);
+//! ```
+//!
+//! One that says nothing needs a classifier besides:
+//!
+//! ```
+//! use std::num::ParseIntError as Foreign;
+//! use buttress::{BreakerLayer, CallError, RetryLayer, Verdict};
+//! use tower::{ServiceBuilder, service_fn};
+//! # fn check<S: tower::Service<u32>>(_: S) {}
+//! let classify = |outcome: Result<&u32, &CallError<Foreign>>| match outcome {
+//!     Ok(_) => Verdict::success(),
+//!     Err(CallError::Rejected(rejection)) => rejection.verdict(),
+//!     Err(CallError::Service(_)) => Verdict::transient(),
+//! };
+//! let service = ServiceBuilder::new().layer(RetryLayer::new().classify(classify))
+//!     .layer(BreakerLayer::default().classify(classify)).map_err(CallError::Service)
+//!     .service(service_fn(async |n: u32| Ok::<_, Foreign>(n)));
+//! # check(service);
+//! ```
+//!
+//! A service that cannot fail is given an error at the bottom and a response for it on top:
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use buttress::{BreakerLayer, Rejection, RespondLayer, never};
+//! use tower::{ServiceBuilder, service_fn};
+//! # fn check<S: tower::Service<u32, Error = Infallible>>(_: S) {}
+//! let service = ServiceBuilder::new()
+//!     .layer(RespondLayer::new(|rejection: Rejection| (503, rejection.to_string())))
+//!     .layer(BreakerLayer::default())
+//!     .map_err(never::<Rejection>)
+//!     .service(service_fn(async |_: u32| Ok::<_, Infallible>((200, "fine".to_owned()))));
+//! # check(service);
+//! ```
+//!
+//! If the compiler finds no method `oneshot`, `ready` or `call` on a finished stack, some layer's
+//! needs are not met. Passing the stack to a function `fn check<S: tower::Service<Request>>(_: S) {}`
+//! makes it say which, and what to do.
+//!
+//! # Features
+//!
+//! * `http`: classifier by status and headers, replay of safe and idempotent requests, buffering
+//!   of bodies. See [`http`](https://docs.rs/buttress/latest/buttress/http).
+//! * `hyper`, `reqwest`: what the errors of these clients mean.
 
 mod backoff;
 pub mod breaker;
 mod budget;
 mod classify;
 mod event;
+mod ext;
 pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
@@ -25,6 +162,7 @@ pub use self::{
     budget::{Budget, Withdrawal},
     classify::{AllTransient, ByFault, Classify, ClassifyExt, Fault, Forbid, OrElse, Refine},
     event::{Event, Observe, Teller, Tracing, Why},
+    ext::ServiceBuilderExt,
     hedge::{Hedge, HedgeHandle, HedgeLayer, OnFailure},
     random::Random,
     ratio::{OutOfRange, Quantile, Ratio},

@@ -28,7 +28,8 @@ pub enum Repeat {
 #[diagnostic::on_unimplemented(
     message = "a request of type `{Req}` cannot be sent twice",
     label = "`{Self}` cannot copy `{Req}`",
-    note = "derive `Clone` for the request, or give the layer a rule with `.replay(..)`: a closure `|request| Option<copy>`, or `buttress::Once` to never repeat"
+    note = "derive `Clone` for the request, or give the layer a rule with `.replay(..)`: a closure `|request| Option<copy>`, or `buttress::Once` to never repeat",
+    note = "for `http::Request`, put `buttress::http::BufferBodyLayer` outside and use `.replay(buttress::http::Idempotent)`"
 )]
 pub trait Replay<Req> {
     /// Whether the request may be repeated, if it can be copied. Asked before [`copy`](Self::copy).

@@ -206,8 +206,6 @@ impl Ledger {
             Some(State::Waiting(waker)) => {
                 self.counts.waiting -= 1;
                 after.discard.push(waker);
-                // Its place may have kept a free permit from others.
-                self.grant(after);
             }
             Some(State::Idle | State::Failed) | None => {}
         }
@@ -255,22 +253,18 @@ impl Ledger {
         match step {
             Some(Readiness::Fail(verdict)) => {
                 self.leave_queue(id);
-                self.grant(after);
                 after.discard.push(waker);
                 return (State::Failed, Poll::Ready(Err(verdict)));
             }
             Some(Readiness::Pending) => {}
-            None => {
-                if !self.queue.contains(&id) {
-                    self.queue.push_back(id);
-                }
-                if self.counts.free > 0 && self.queue.front() == Some(&id) {
-                    self.queue.pop_front();
-                    self.reserve();
-                    after.discard.push(waker);
-                    return (State::Ready, Poll::Ready(Ok(())));
-                }
+            // A permit is free only while nobody queues for one.
+            None if self.counts.free > 0 => {
+                self.reserve();
+                after.discard.push(waker);
+                return (State::Ready, Poll::Ready(Ok(())));
             }
+            None if self.queue.contains(&id) => {}
+            None => self.queue.push_back(id),
         }
         self.counts.waiting += 1;
         (State::Waiting(waker), Poll::Pending)
@@ -380,6 +374,60 @@ impl Ledger {
     pub(super) fn forget_hanging(&mut self, call: u64, after: &mut After) {
         if let Some(Hanging::Waiting(waker)) = self.hanging.remove(&call) {
             after.discard.push(waker);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_permit_is_made_or_lost(
+            permits in 0_u64..4, moves in prop::collection::vec((0_u8..10, any::<usize>()), 0..60),
+        ) {
+            let mut ledger = Ledger::new(permits);
+            let mut after = After::default();
+            let (mut instances, mut running) = (vec![ledger.add_instance()], 0);
+            for (step, which) in moves {
+                let which = which % instances.len();
+                let id = instances[which];
+                match step {
+                    0 => instances.push(ledger.add_instance()),
+                    1 if instances.len() > 1 => {
+                        instances.remove(which);
+                        ledger.remove_instance(id, &mut after);
+                    }
+                    2 => running += u64::from(ledger.call(id).is_ok()),
+                    3 if running > 0 => {
+                        running -= 1;
+                        ledger.release(&mut after);
+                    }
+                    4 => ledger.block(true, &mut after),
+                    5 => ledger.block(false, &mut after),
+                    6 => ledger.readiness.push_back(Readiness::Pending),
+                    7 => ledger.readiness.push_back(Readiness::Fail(Verdict::transient())),
+                    _ => {
+                        let _ = ledger.poll_ready(id, Waker::noop().clone(), &mut after);
+                    }
+                }
+                let Counts { free, reservations, waiting, instances: alive, .. } = ledger.counts;
+                prop_assert_eq!(free + reservations + running, permits);
+                prop_assert_eq!(alive, instances.len() as u64);
+                let granted = |state: &&State| matches!(state, State::Granted);
+                let granted = ledger.instances.values().filter(granted).count();
+                prop_assert_eq!(waiting, (ledger.waiting().count() + granted) as u64);
+                // Nobody waits for a permit that is there, unless the gate is closed.
+                prop_assert!(free == 0 || ledger.queue.is_empty() || ledger.blocked);
+            }
+            for id in instances {
+                ledger.remove_instance(id, &mut after);
+            }
+            prop_assert_eq!(ledger.counts.free + running, permits);
+            prop_assert_eq!((ledger.counts.waiting, ledger.counts.reservations), (0, 0));
         }
     }
 }

@@ -192,6 +192,6 @@ pub(super) struct Permit(Arc<Shared>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.with(|ledger, after| ledger.release(after));
+        self.0.with(Ledger::release);
     }
 }

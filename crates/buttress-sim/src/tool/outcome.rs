@@ -77,3 +77,77 @@ pub(super) fn trace(outcome: &Outcome<'_>) {
         seconds = outcome.ran.as_secs_f64(),
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::{Arc, Mutex},
+    };
+
+    use tracing::{
+        Event, Metadata, Subscriber,
+        field::{Field, Visit},
+        span,
+    };
+
+    use super::*;
+
+    type Fields = BTreeMap<&'static str, String>;
+
+    /// Keeps the fields of events of this crate.
+    struct Keep(Arc<Mutex<Vec<Fields>>>);
+
+    struct Reader(Fields);
+
+    impl Visit for Reader {
+        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+            self.0.insert(field.name(), format!("{value:?}"));
+        }
+    }
+
+    impl Subscriber for Keep {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "buttress_sim"
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn event(&self, event: &Event<'_>) {
+            let mut reader = Reader(Fields::new());
+            event.record(&mut reader);
+            self.0.lock().expect("no test panics here").push(reader.0);
+        }
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn an_outcome_is_one_event_with_fields() {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        tracing::subscriber::with_default(Keep(kept.clone()), || {
+            trace(&Outcome {
+                tool: &Name::new("search"),
+                call: 3,
+                instance: 8871,
+                fate: Fate::Pass { takes: Duration::from_millis(930) },
+                ended: Ended::Cancelled,
+                ran: Duration::from_millis(500),
+            });
+        });
+        let expected = [
+            ("pattern", "\"tool\""),
+            ("name", "\"search\""),
+            ("call", "3"),
+            ("instance", "8871"),
+            ("fate", "\"pass\""),
+            ("ended", "\"cancelled\""),
+            ("seconds", "0.5"),
+        ];
+        let expected: Fields =
+            expected.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
+        assert_eq!(*kept.lock().expect("no test panics here"), [expected]);
+    }
+}
