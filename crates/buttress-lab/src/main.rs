@@ -134,7 +134,7 @@ fn serve(port: u16, tool: Tool) -> Result<(), Box<dyn Error>> {
 fn list() -> Result<(), Box<dyn Error>> {
     let mut text = String::new();
     for plan in plans::ALL {
-        let description = built_in(plan)?.description;
+        let description = report::wrapped(&built_in(plan)?.description, 90).join("\n             ");
         text += &format!("{:<12} {description}\n", plan.name);
     }
     text += "\n`lab plans NAME` prints one, `lab run NAME` runs it, `lab help plan` explains the format.\n";

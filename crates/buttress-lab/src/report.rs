@@ -5,5 +5,6 @@ mod html;
 mod json;
 mod number;
 mod table;
+mod text;
 
-pub use self::{html::html, json::json, table::table};
+pub use self::{html::html, json::json, table::table, text::wrapped};

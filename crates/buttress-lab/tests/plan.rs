@@ -93,8 +93,8 @@ fn faults_are_told_where_they_stand_and_with_what_would_be_right() {
         ),
         // A tool.
         (
-            tool("fial = 0.2"),
-            "4:1: unknown key in a tool \"fial\": did you mean \"fail\"? known keys are fail, fail_kind, fail_after, slow, slow_takes, fast_takes, rules",
+            tool("fai = 0.2"),
+            "4:1: unknown key in a tool \"fai\": did you mean \"fail\"? known keys are fail, fail_kind, fail_after, slow, slow_takes, fast_takes, rules",
         ),
         (tool("fail = 1.5"), "4:8: \"fail\" must be a number from 0 to 1, not 1.5"),
         (tool("fail = \"often\""), "4:8: \"fail\" must be a number from 0 to 1, not \"often\""),
@@ -158,8 +158,8 @@ fn faults_are_told_where_they_stand_and_with_what_would_be_right() {
         ),
         (arm("tool = \"T\""), "7:8: unknown tool \"T\": did you mean \"t\"? known tools are t"),
         (
-            arm("stack = [{ retyr = {} }]"),
-            "7:12: unknown layer \"retyr\": did you mean \"retry\"? known layers are breaker, hedge, retry, timeout",
+            arm("stack = [{ retri = {} }]"),
+            "7:12: unknown layer \"retri\": did you mean \"retry\"? known layers are breaker, hedge, retry, timeout",
         ),
         (
             arm("stack = [{ blockchain = {} }]"),
@@ -179,8 +179,8 @@ fn faults_are_told_where_they_stand_and_with_what_would_be_right() {
             "7:22: \"timeout\" must be a number of seconds from 0.001 to 86400, not 0",
         ),
         (
-            arm("stack = [{ retry = { atempts = 3 } }]"),
-            "7:22: unknown key in retry \"atempts\": did you mean \"attempts\"? known keys are attempts, base, factor, cap, jitter, budget, retry_unknown, max_retry_after, wait_when_rejected",
+            arm("stack = [{ retry = { attempt = 3 } }]"),
+            "7:22: unknown key in retry \"attempt\": did you mean \"attempts\"? known keys are attempts, base, factor, cap, jitter, budget, retry_unknown, max_retry_after, wait_when_rejected",
         ),
         (
             arm("stack = [{ retry = { attempts = 101 } }]"),
@@ -280,12 +280,12 @@ fn faults_are_told_where_they_stand_and_with_what_would_be_right() {
 
 #[test]
 fn the_offending_line_is_shown_and_marked() {
-    let text = plan_with("", "", "stack = [{ retyr = {} }]");
+    let text = plan_with("", "", "stack = [{ retri = {} }]");
     let refusal = Plan::parse("plan.toml", &text).unwrap_err();
     assert_eq!((refusal.line(), refusal.column()), (Some(7), Some(12)));
     let shown = refusal.to_string();
     let lines: Vec<&str> = shown.lines().skip(1).collect();
-    assert_eq!(lines, ["    7 | stack = [{ retyr = {} }]", "      |            ^^^^^"]);
+    assert_eq!(lines, ["    7 | stack = [{ retri = {} }]", "      |            ^^^^^"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::{
     headline::Gain,
     number::{change, fixed, grouped, half, percent},
+    text::{cut, width, wrapped},
 };
 use crate::{
     run::{Measured, MeasuredArm},
@@ -18,7 +19,7 @@ const NARROWEST: usize = 24;
 pub fn table(measured: &Measured) -> String {
     let settings = &measured.settings;
     let mut text = String::new();
-    for line in wrapped(&format!("{}: {}", measured.experiment, measured.description)) {
+    for line in wrapped(&format!("{}: {}", measured.experiment, measured.description), WIDTH) {
         text += &line;
         text.push('\n');
     }
@@ -33,7 +34,7 @@ pub fn table(measured: &Measured) -> String {
     }
     if let Some(gain) = Gain::of(measured) {
         text.push('\n');
-        for line in wrapped(&gain.sentence()) {
+        for line in wrapped(&gain.sentence(), WIDTH) {
             text += &line;
             text.push('\n');
         }
@@ -198,32 +199,4 @@ impl Grid {
     fn is_half_width(&self, at: usize) -> bool {
         at > 0 && self.rows.first().and_then(|heads| heads.get(at)).is_some_and(String::is_empty)
     }
-}
-
-/// Every character that reports use by themselves is one column wide.
-fn width(text: &str) -> usize {
-    text.chars().count()
-}
-
-fn cut(text: &str, most: usize) -> String {
-    if width(text) <= most {
-        return text.to_owned();
-    }
-    text.chars().take(most.saturating_sub(2)).chain("..".chars()).collect()
-}
-
-fn wrapped(text: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let line = lines.last_mut().filter(|line| width(line) + 1 + width(word) <= WIDTH);
-        match line {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            None => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
