@@ -95,21 +95,27 @@ fn escape(text: &str) -> String {
 
 fn cards(gain: &Gain<'_>) -> String {
     let (was, is) = (&gain.first.numbers, &gain.best.numbers);
-    let p99 = |numbers: &Summary| match &numbers.latency {
-        Some(latency) => format!("{:.2} s", latency.p99.value),
-        None => "–".to_owned(),
-    };
-    let calls = |numbers: &Summary| format!("{:.2}", numbers.calls.value);
-    let card = |kind: &str, what: &str, was: &str, is: &str| {
+    let p99 = |numbers: &Summary| numbers.latency.as_ref().map(|latency| latency.p99.value);
+    let time = |p99: Option<f64>| p99.map_or("–".to_owned(), |p99| format!("{p99:.2} s"));
+    let card = |is_better: bool, what: &str, was: &str, is: &str| {
+        let kind = if is_better { "gain" } else { "price" };
         format!(
             "<div class=\"{kind}\"><small>{what}</small><b><s>{was}</s> <span>→</span> {is}</b></div>"
         )
     };
+    let (success, calls) =
+        ((was.success.value, is.success.value), (was.calls.value, is.calls.value));
+    let p99 = (p99(was), p99(is));
     format!(
         "<div class=\"cards\">{}{}{}</div>",
-        card("gain", "requests answered", &percent(was.success.value), &percent(is.success.value)),
-        card("gain", "99 of 100 answers within", &p99(was), &p99(is)),
-        card("price", "tool calls per request", &calls(was), &calls(is)),
+        card(success.1 > success.0, "requests answered", &percent(success.0), &percent(success.1)),
+        card(
+            p99.1.is_some_and(|is| p99.0.is_none_or(|was| is < was)),
+            "99 of 100 answers within",
+            &time(p99.0),
+            &time(p99.1)
+        ),
+        card(calls.1 < calls.0, "tool calls per request", &fixed(calls.0, 2), &fixed(calls.1, 2)),
     )
 }
 

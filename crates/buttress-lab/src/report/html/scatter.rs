@@ -81,7 +81,10 @@ pub(super) fn draw(arms: &[MeasuredArm], best: Option<&str>) -> String {
     for (point, place) in points.iter().zip(&places) {
         svg += &named(point, *place, &whole, &mut taken);
     }
-    for (point, (x, y)) in points.iter().zip(&places) {
+    let mut dots: Vec<_> = points.iter().zip(&places).collect();
+    // Last, so that nothing covers them.
+    dots.sort_by_key(|(point, _)| point.stands_out);
+    for (point, (x, y)) in dots {
         svg += &format!(
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{RADIUS}\" fill=\"{}\"/>",
             colour(point.at)
@@ -95,12 +98,14 @@ fn named(point: &Point<'_>, (x, y): (f64, f64), whole: &Area, taken: &mut Vec<Ar
     let text = format!("{} {answered}", point.arm.name);
     let Some(area) = beside((x, y), width(&text), whole, taken) else { return String::new() };
     let weight = if point.stands_out { "bold" } else { "name" };
+    // The area is wider than the name: what is to the left ends at the point.
+    let (anchor, at) =
+        if area.right < x { ("end", area.right - 2.0) } else { ("start", area.left + 2.0) };
     // From the point to the nearest place on the name.
     let (to_x, to_y) = (x.clamp(area.left, area.right), y.clamp(area.top + 2.0, area.bottom - 2.0));
     format!(
         "<path class=\"leader\" d=\"M{x:.1} {y:.1}L{to_x:.1} {to_y:.1}\"/>\
-         <text class=\"{weight} halo\" x=\"{:.1}\" y=\"{:.1}\">{} <tspan class=\"tick\">{answered}</tspan></text>",
-        area.left + 2.0,
+         <text class=\"{weight} halo\" text-anchor=\"{anchor}\" x=\"{at:.1}\" y=\"{:.1}\">{} <tspan class=\"tick\">{answered}</tspan></text>",
         area.bottom - 4.5,
         escape(&point.arm.name),
     )
