@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says what it expects")]
 
 mod hedge;
+mod http;
 mod retry;
+mod sim;
 mod support;
 mod timeout;

@@ -125,6 +125,12 @@ impl Fault for reqwest::Error {
 /// let classifier = classifier.or_else(|_: Result<&u16, &String>| Verdict::transient());
 /// # is(&classifier);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "nobody says what a failure of type `{Err}` means",
+    label = "`{Self}` cannot judge `Result<{Res}, {Err}>`",
+    note = "implement `buttress::Fault` for `{Err}`, or give the layer a classifier: `.classify(|outcome: Result<&{Res}, &{Err}>| buttress::Verdict::transient())`",
+    note = "boxed errors, `std::io::Error` and `buttress::CallError` of a fault are known; hyper's and reqwest's errors behind the features of those names"
+)]
 pub trait Classify<Req, Res, Err> {
     /// What is remembered of a request until its outcome is known.
     type Call;

@@ -5,6 +5,8 @@ mod budget;
 mod classify;
 mod event;
 pub mod hedge;
+#[cfg(feature = "http")]
+pub mod http;
 mod random;
 mod ratio;
 mod rejection;

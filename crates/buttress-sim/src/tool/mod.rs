@@ -1,0 +1,13 @@
+//! The unreliable tool, in process.
+
+mod future;
+mod outcome;
+mod service;
+mod stats;
+
+pub use self::{
+    future::ToolFuture,
+    outcome::{Ended, OnOutcome, Outcome},
+    service::{Tool, ToolError, ToolReply, ToolRequest},
+    stats::Stats,
+};

@@ -1,0 +1,94 @@
+//! The layers as methods of tower's `ServiceBuilder`.
+
+use std::time::Duration;
+
+use tower::{ServiceBuilder, layer::util::Stack};
+
+use crate::{CallError, HedgeLayer, RetryLayer, TimeoutLayer};
+
+/// Adds the layers to [`ServiceBuilder`] by name, outermost first.
+///
+/// ```
+/// use std::time::Duration;
+/// use buttress::{HedgeLayer, RetryLayer, ServiceBuilderExt};
+/// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// let tool = service_fn(async |city: &'static str| Ok::<_, BoxError>(format!("sunny in {city}")));
+/// let service = ServiceBuilder::new()
+///     .time_limit(Duration::from_secs(20)) // the call
+///     .retry_classified(RetryLayer::new().attempts(3))
+///     .hedge(HedgeLayer::after(Duration::from_secs(1)))
+///     .time_limit(Duration::from_secs(5)) // each attempt
+///     .service(tool);
+/// assert_eq!(service.oneshot("Rome").await.unwrap(), "sunny in Rome");
+/// # }
+/// ```
+pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
+    /// Starts further attempts before the first has ended. See [`hedge`](crate::hedge).
+    fn hedge<C, R, T>(
+        self,
+        layer: HedgeLayer<C, R, T>,
+    ) -> ServiceBuilder<Stack<HedgeLayer<C, R, T>, L>>;
+
+    /// Repeats calls that failed in a way that may pass. See [`retry`](crate::retry).
+    fn retry_classified<C, R>(
+        self,
+        layer: RetryLayer<C, R>,
+    ) -> ServiceBuilder<Stack<RetryLayer<C, R>, L>>;
+
+    /// Bounds the time of a call, or of an attempt. See [`timeout`](crate::timeout).
+    fn time_limit(self, limit: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
+
+    /// Wraps the service's error, so that the layers above can refuse: the last line of a stack
+    /// over a service with somebody else's error.
+    ///
+    /// ```
+    /// use std::{num::ParseIntError, time::Duration};
+    /// use buttress::{CallError, ServiceBuilderExt};
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+    /// let service = ServiceBuilder::new()
+    ///     .time_limit(Duration::from_secs(5))
+    ///     .wrap_errors()
+    ///     .service(service_fn(async |text: &str| text.parse::<u32>()));
+    /// let error: CallError<ParseIntError> = service.oneshot("many").await.unwrap_err();
+    /// assert!(error.service().is_some());
+    /// # }
+    /// ```
+    fn wrap_errors<E>(
+        self,
+    ) -> ServiceBuilder<Stack<tower::util::MapErrLayer<fn(E) -> CallError<E>>, L>>;
+}
+
+impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
+    fn hedge<C, R, T>(
+        self,
+        layer: HedgeLayer<C, R, T>,
+    ) -> ServiceBuilder<Stack<HedgeLayer<C, R, T>, L>> {
+        self.layer(layer)
+    }
+
+    fn retry_classified<C, R>(
+        self,
+        layer: RetryLayer<C, R>,
+    ) -> ServiceBuilder<Stack<RetryLayer<C, R>, L>> {
+        self.layer(layer)
+    }
+
+    fn time_limit(self, limit: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>> {
+        self.layer(TimeoutLayer::new(limit))
+    }
+
+    fn wrap_errors<E>(
+        self,
+    ) -> ServiceBuilder<Stack<tower::util::MapErrLayer<fn(E) -> CallError<E>>, L>> {
+        self.map_err(CallError::Service)
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl<L> Sealed for tower::ServiceBuilder<L> {}
+}
