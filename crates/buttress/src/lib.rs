@@ -1,6 +1,7 @@
 //! Tower layers that keep agent and tool calls working.
 
 mod backoff;
+pub mod breaker;
 mod budget;
 mod classify;
 mod event;
@@ -20,6 +21,7 @@ mod verdict;
 
 pub use self::{
     backoff::{Backoff, Factor, Jitter},
+    breaker::{Breaker, BreakerHandle, BreakerLayer, Cusum, Probes, Trigger, Window},
     budget::{Budget, Withdrawal},
     classify::{AllTransient, ByFault, Classify, ClassifyExt, Fault, Forbid, OrElse, Refine},
     event::{Event, Observe, Teller, Tracing, Why},

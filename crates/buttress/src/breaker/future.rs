@@ -1,0 +1,157 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project::pin_project;
+use tower_service::Service;
+
+use super::guard::Guard;
+use crate::{Classify, FromRejection, Rejection};
+
+/// The future of [`Breaker`](super::Breaker) and [`KeyedBreaker`](super::KeyedBreaker).
+#[pin_project]
+pub struct ResponseFuture<S, C, Req>
+where
+    S: Service<Req>,
+    C: Classify<Req, S::Response, S::Error>,
+{
+    #[pin]
+    stage: Stage<S, S::Future, Req>,
+    /// After the stage: what runs is dropped before it is told that it was.
+    running: Option<Running<C::Call>>,
+    classify: C,
+}
+
+/// What is kept until the outcome is known.
+struct Running<T> {
+    guard: Guard,
+    call: T,
+}
+
+#[pin_project(project = StageProj)]
+enum Stage<S, F, Req> {
+    Rejected {
+        rejection: Option<Rejection>,
+    },
+    /// The inner service is made ready; the request waits.
+    Readying {
+        inner: S,
+        request: Option<Req>,
+    },
+    Calling {
+        #[pin]
+        future: F,
+    },
+}
+
+impl<S, C, Req> ResponseFuture<S, C, Req>
+where
+    S: Service<Req>,
+    C: Classify<Req, S::Response, S::Error>,
+{
+    pub(super) const fn rejected(rejection: Rejection, classify: C) -> Self {
+        Self { stage: Stage::Rejected { rejection: Some(rejection) }, running: None, classify }
+    }
+
+    pub(super) const fn readying(
+        inner: S,
+        request: Req,
+        guard: Guard,
+        classify: C,
+        call: C::Call,
+    ) -> Self {
+        let stage = Stage::Readying { inner, request: Some(request) };
+        Self { stage, running: Some(Running { guard, call }), classify }
+    }
+
+    pub(super) const fn calling(
+        future: S::Future,
+        guard: Guard,
+        classify: C,
+        call: C::Call,
+    ) -> Self {
+        let running = Some(Running { guard, call });
+        Self { stage: Stage::Calling { future }, running, classify }
+    }
+}
+
+impl<S, C, Req> Future for ResponseFuture<S, C, Req>
+where
+    S: Service<Req>,
+    S::Error: FromRejection,
+    C: Classify<Req, S::Response, S::Error>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let outcome = loop {
+            let future = match this.stage.as_mut().project() {
+                StageProj::Calling { future } => match future.poll(cx) {
+                    Poll::Ready(outcome) => break outcome,
+                    Poll::Pending => {
+                        if let Some(running) = this.running {
+                            running.guard.pending();
+                        }
+                        return Poll::Pending;
+                    }
+                },
+                StageProj::Readying { inner, request } => {
+                    if let Err(error) = ready!(inner.poll_ready(cx)) {
+                        break Err(error);
+                    }
+                    let Some(request) = request.take() else { return Poll::Pending };
+                    // The wait may have been long: a circuit that opened meanwhile holds.
+                    let renewed = this.running.take().map(|Running { guard, call }| {
+                        guard.renew().map(|guard| Running { guard, call })
+                    });
+                    match renewed {
+                        Some(Ok(running)) => *this.running = Some(running),
+                        Some(Err(rejection)) => {
+                            this.stage.set(Stage::Rejected { rejection: Some(rejection) });
+                            continue;
+                        }
+                        None => return Poll::Pending,
+                    }
+                    inner.call(request)
+                }
+                StageProj::Rejected { rejection } => match rejection.take() {
+                    Some(rejection) => {
+                        return Poll::Ready(Err(S::Error::from_rejection(rejection)));
+                    }
+                    // Polled again after it was done, which no future owes an answer to.
+                    None => return Poll::Pending,
+                },
+            };
+            this.stage.set(Stage::Calling { future });
+        };
+        if let Some(running) = this.running {
+            let verdict = this.classify.verdict(&running.call, outcome.as_ref());
+            if let Some(Running { guard, .. }) = this.running.take() {
+                guard.settle(verdict);
+            }
+        }
+        Poll::Ready(outcome)
+    }
+}
+
+impl<S, C, Req> fmt::Debug for ResponseFuture<S, C, Req>
+where
+    S: Service<Req>,
+    C: Classify<Req, S::Response, S::Error>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match self.stage {
+            Stage::Rejected { .. } => "rejected",
+            Stage::Readying { .. } => "readying",
+            Stage::Calling { .. } => "calling",
+        };
+        f.debug_struct("ResponseFuture")
+            .field("stage", &stage)
+            .field("guard", &self.running.as_ref().map(|running| &running.guard))
+            .finish_non_exhaustive()
+    }
+}

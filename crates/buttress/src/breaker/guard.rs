@@ -1,0 +1,104 @@
+//! What a call holds while it runs.
+
+use std::{fmt, sync::Arc};
+
+use tokio::time::Instant;
+
+use super::{circuit::Pass, switch::Switch};
+use crate::{Deadline, Rejection, Verdict};
+
+/// The permission for one call, and the duty to tell what came of it.
+///
+/// Dropped without having told, whether by a caller that gave up or by a panic, it reports the
+/// call as abandoned. It may be moved to wherever the outcome is known, such as a response body.
+pub(crate) struct Guard {
+    switch: Arc<Switch>,
+    pass: Pass,
+    /// When the call was first pending.
+    started: Option<Instant>,
+    /// The deadline around the call, as of then.
+    deadline: Option<Instant>,
+    told: bool,
+}
+
+impl Guard {
+    pub(super) const fn new(switch: Arc<Switch>, pass: Pass) -> Self {
+        Self { switch, pass, started: None, deadline: None, told: false }
+    }
+
+    /// Takes note that the call is pending. Only the first time costs anything.
+    pub(crate) fn pending(&mut self) {
+        if self.started.is_none() {
+            self.started = Some(Instant::now());
+            self.deadline = Deadline::current();
+        }
+    }
+
+    /// Tells what came of the call.
+    pub(crate) fn settle(mut self, verdict: Verdict) {
+        self.told = true;
+        self.switch.settle(self.pass, verdict, self.started);
+    }
+
+    /// Asks again for permission, if it was lost since it was given.
+    pub(super) fn renew(mut self) -> Result<Self, Rejection> {
+        if self.switch.still_stands(self.pass) {
+            return Ok(self);
+        }
+        // What is lost needs not be given back.
+        self.told = true;
+        self.switch.admit()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.told {
+            self.switch.abandon(self.pass, self.started, self.deadline);
+        }
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("pass", &self.pass).field("started", &self.started).finish()
+    }
+}
+
+/// A place among the probes that is kept for a call to come.
+pub(super) struct Lease {
+    switch: Arc<Switch>,
+    pass: Pass,
+    begun: bool,
+}
+
+impl Lease {
+    pub(super) const fn new(switch: Arc<Switch>, pass: Pass) -> Self {
+        Self { switch, pass, begun: false }
+    }
+
+    /// Whether it may still be good.
+    pub(super) fn is_current(&self) -> bool {
+        self.switch.is_current(self.pass)
+    }
+
+    /// Makes a call of it; `None` if it ran out.
+    pub(super) fn begin(mut self) -> Option<Guard> {
+        self.begun = self.switch.begin(self.pass);
+        self.begun.then(|| Guard::new(self.switch.clone(), self.pass))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.begun {
+            self.switch.release(self.pass);
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lease").field(&self.pass).finish()
+    }
+}

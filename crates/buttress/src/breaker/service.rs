@@ -1,0 +1,93 @@
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use super::{BreakerHandle, ResponseFuture, instance::Instance, place::Place, switch::Switch};
+use crate::{ByFault, Classify, FromRejection};
+
+/// The service of [`BreakerLayer`](super::BreakerLayer).
+pub struct Breaker<S, C = ByFault> {
+    instance: Instance<S>,
+    switch: Arc<Switch>,
+    classify: C,
+    /// In the mode of backpressure: where this instance waits.
+    place: Option<Place>,
+}
+
+impl<S, C> Breaker<S, C> {
+    pub(super) fn new(
+        instance: Instance<S>,
+        switch: Arc<Switch>,
+        classify: C,
+        backpressure: bool,
+    ) -> Self {
+        let place = backpressure.then(|| Place::new(switch.clone()));
+        Self { instance, switch, classify, place }
+    }
+
+    /// The handle of the circuit.
+    pub fn handle(&self) -> BreakerHandle {
+        BreakerHandle::new(self.switch.clone())
+    }
+}
+
+impl<S: Clone, C: Clone> Clone for Breaker<S, C> {
+    fn clone(&self) -> Self {
+        let (switch, classify) = (self.switch.clone(), self.classify.clone());
+        Self::new(self.instance.clone(), switch, classify, self.place.is_some())
+    }
+}
+
+impl<S, C, Req> Service<Req> for Breaker<S, C>
+where
+    S: Service<Req>,
+    S::Error: FromRejection,
+    C: Classify<Req, S::Response, S::Error> + Clone,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, C, Req>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        match &mut self.place {
+            Some(place) => {
+                if place.poll(cx).is_pending() {
+                    self.instance.let_go();
+                    return Poll::Pending;
+                }
+            }
+            None => {
+                if !self.switch.may_pass(self.instance.is_single()) {
+                    // The inner service is left alone; the call will be refused, or find out.
+                    self.instance.let_go();
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+        self.instance.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let kept = self.place.as_mut().and_then(Place::begin);
+        let admitted = match kept {
+            Some(guard) => Ok(guard),
+            None if self.instance.can_call() => self.switch.admit(),
+            None => Err(self.switch.reject(self.switch.retry_after())),
+        };
+        self.instance.call(admitted, &self.classify, request)
+    }
+}
+
+impl<S: fmt::Debug, C> fmt::Debug for Breaker<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Breaker")
+            .field("instance", &self.instance)
+            .field("circuit", &self.handle())
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
