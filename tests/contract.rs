@@ -1,0 +1,420 @@
+//! The laws that every layer keeps: a table of layers, and a test per law that walks it.
+//!
+//! The probe below the layers panics when it is misused, naming the law; the tests here look at
+//! what is left alive.
+
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use buttress::{
+    Backoff, Budget, HedgeLayer, Jitter, Kind, Once, Quantile, Rejection, RetryLayer, TimeoutLayer,
+    Verdict,
+};
+use buttress_sim::probe::{
+    Act, Hold, ProbeError, ProbeHandle, ProbeReply, ProbeRequest, ProbeService, Readiness,
+};
+use tokio::time::timeout;
+use tower::{
+    BoxError, Layer, Service, ServiceBuilder, ServiceExt, buffer::Buffer, limit::RateLimit,
+    load_shed::LoadShed, util::BoxCloneService,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+type Stack = BoxCloneService<ProbeRequest, ProbeReply, ProbeError>;
+
+/// A layer, and how it is put over a service.
+struct Row {
+    name: &'static str,
+    over: fn(Stack) -> Stack,
+    /// Makes the service ready inside the future, so that nothing is reserved before.
+    lazy: bool,
+}
+
+fn boxed<L>(layer: L, inner: Stack) -> Stack
+where
+    L: Layer<Stack>,
+    L::Service: Service<ProbeRequest, Response = ProbeReply, Error = ProbeError, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+{
+    BoxCloneService::new(layer.layer(inner))
+}
+
+fn retry() -> RetryLayer {
+    RetryLayer::new()
+        .backoff(Backoff::constant(SECOND).jitter(Jitter::None))
+        .retry_unknown(true)
+        .wait_when_rejected(SECOND)
+}
+
+fn hedge() -> HedgeLayer {
+    HedgeLayer::after(SECOND).attempts(3)
+}
+
+fn timeout_layer() -> TimeoutLayer {
+    TimeoutLayer::new(5 * SECOND)
+}
+
+fn row(name: &'static str, over: fn(Stack) -> Stack) -> Row {
+    Row { name, over, lazy: false }
+}
+
+fn table() -> Vec<Row> {
+    vec![
+        row("timeout", |s| boxed(timeout_layer(), s)),
+        Row {
+            lazy: true,
+            ..row("timeout with readiness", |s| boxed(timeout_layer().and_readiness(), s))
+        },
+        row("retry", |s| boxed(retry(), s)),
+        row("retry without backoff", |s| boxed(retry().backoff(Backoff::none()), s)),
+        row("retry with a budget", |s| boxed(retry().budget(Budget::default().cap(1)), s)),
+        row("retry once", |s| boxed(retry().replay(Once), s)),
+        row("hedge", |s| boxed(hedge(), s)),
+        row("hedge immediately", |s| boxed(HedgeLayer::immediate(3), s)),
+        row("hedge with a budget", |s| boxed(hedge().budget(Budget::default().cap(1)), s)),
+        row("hedge once", |s| boxed(hedge().replay(Once), s)),
+        row("hedge by learning", |s| boxed(HedgeLayer::learned(), s)),
+        row("hedge by percentile", |s| boxed(HedgeLayer::percentile(Quantile::P95, SECOND), s)),
+        row("hedge to another target", |s| boxed(hedge().targets(vec![s.clone()]), s)),
+        row("the stack", |s| {
+            let stack = ServiceBuilder::new()
+                .layer(TimeoutLayer::new(20 * SECOND))
+                .layer(retry())
+                .layer(hedge())
+                .layer(timeout_layer());
+            boxed(stack, s)
+        }),
+    ]
+}
+
+/// What becomes of a call's attempts, in their order; those after them answer at once.
+fn scenarios() -> Vec<Vec<Act>> {
+    let failures = [
+        Verdict::transient(),
+        Verdict::throttled(),
+        Verdict::throttled().with_retry_after(2 * SECOND),
+        Verdict::reroute(),
+        Verdict::rejected().with_retry_after(SECOND / 2),
+        Verdict::permanent(),
+        Verdict::unknown(),
+    ];
+    let mut acts = vec![Act::answer(), Act::Answer { after: 3 * SECOND }, Act::Hang];
+    for verdict in failures {
+        acts.push(Act::fail(verdict));
+        acts.push(Act::Fail { verdict, after: SECOND / 2 });
+    }
+    let mut all = vec![];
+    for first in &acts {
+        for second in &acts {
+            all.push(vec![*first, *second]);
+            all.push(vec![*first, *second, Act::fail(Verdict::transient())]);
+        }
+    }
+    all
+}
+
+fn probe(permits: u32) -> (ProbeHandle, Stack) {
+    let probe = ProbeService::new(permits);
+    (probe.handle(), BoxCloneService::new(probe))
+}
+
+/// Polls the future inside until it ends, or has been polled so many times.
+struct AtMost<F> {
+    future: Pin<Box<F>>,
+    polls: usize,
+}
+
+impl<F: Future> Future for AtMost<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.polls == 0 {
+            return Poll::Ready(None);
+        }
+        self.polls -= 1;
+        match self.future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if self.polls == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+async fn polled_at_most<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let future = Box::pin(future);
+    // Hanging calls are left after a while that is longer than any scenario.
+    timeout(100 * SECOND, AtMost { future, polls }).await.unwrap_or(None)
+}
+
+/// Runs each scenario over each layer, dropping the call after its first, second, .. poll, and
+/// looks at what is left.
+async fn sweep(hold: Hold, permits: u32, look: impl Fn(&str, &ProbeHandle)) {
+    for Row { name, over, .. } in table() {
+        for script in scenarios() {
+            for polls in 0.. {
+                let (handle, inner) = probe(permits);
+                handle.script(script.iter().copied());
+                handle.hold(hold);
+                let mut service = over(inner);
+                let call = service.ready().await.unwrap().call(ProbeRequest::new(7));
+                let ended = polled_at_most(polls, call).await.is_some();
+                look(&format!("{name}, {script:?}, {polls} polls"), &handle);
+                drop(service);
+                handle.assert_gone();
+                // A call that hangs is polled no more after some polls.
+                if ended || polls > 40 {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_2_a_future_dropped_at_any_poll_leaves_nothing() {
+    sweep(Hold::Answer, 4, |case, handle| {
+        let counts = handle.counts();
+        assert_eq!((counts.in_flight, counts.futures, counts.replies), (0, 0, 0), "{case}");
+        assert_eq!((counts.waiting, counts.reservations, counts.free), (0, 0, 4), "{case}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_5_one_readiness_at_a_time() {
+    sweep(Hold::Reply, 2, |case, handle| {
+        let counts = handle.counts();
+        assert!(counts.max_reservations <= 1, "{case}: {} at once", counts.max_reservations);
+        assert_eq!((counts.waiting, counts.free), (0, 2), "{case}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_2_readiness_is_sticky_and_reserved_once() {
+    for Row { name, over, lazy } in table() {
+        let (handle, inner) = probe(4);
+        let mut service = over(inner);
+        for _ in 0..3 {
+            service.ready().await.unwrap();
+            let reserved = u64::from(!lazy);
+            assert_eq!(handle.counts().reservations, reserved, "{name}");
+        }
+        // No call follows.
+        drop(service);
+        handle.assert_gone();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_3_a_clone_holds_no_readiness() {
+    for Row { name, over, lazy } in table() {
+        let (handle, inner) = probe(4);
+        let mut service = over(inner);
+        service.ready().await.unwrap();
+        let mut clone = service.clone();
+        assert_eq!(handle.counts().reservations, u64::from(!lazy), "{name}");
+        // Had the clone taken itself for ready, the probe would panic.
+        clone.ready().await.unwrap().call(ProbeRequest::new(1)).await.unwrap();
+        service.call(ProbeRequest::new(2)).await.unwrap();
+        drop((service, clone));
+        handle.assert_gone();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_5_what_is_pending_is_woken() {
+    for Row { name, over, lazy } in table().into_iter().filter(|row| !row.lazy) {
+        assert!(!lazy);
+        let (handle, inner) = probe(1);
+        handle.block();
+        let mut service = over(inner);
+        let woken = buttress_sim::probe::Alarm::new();
+        let mut cx = Context::from_waker(woken.waker());
+        assert!(service.poll_ready(&mut cx).is_pending(), "{name}");
+        handle.assert_would_wake(woken.waker());
+        handle.unblock();
+        assert!(woken.count() > 0, "{name}");
+        assert!(service.poll_ready(&mut cx).is_ready(), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_6_nothing_runs_when_the_winner_returns() {
+    for Row { name, over, .. } in table() {
+        for script in scenarios() {
+            let (handle, inner) = probe(4);
+            handle.script(script.iter().copied());
+            let mut service = over(inner);
+            let mut call = Box::pin(service.ready().await.unwrap().call(ProbeRequest::new(7)));
+            let outcome = timeout(100 * SECOND, call.as_mut()).await;
+            if let Ok(outcome) = outcome {
+                // The future is still there, and the outcome too.
+                let counts = handle.counts();
+                assert_eq!(counts.in_flight, 0, "{name}, {script:?}");
+                assert!(counts.futures <= 1, "{name}, {script:?}: losers are kept");
+                assert_eq!(counts.replies, u64::from(outcome.is_ok()), "{name}, {script:?}");
+                assert_eq!((counts.waiting, counts.reservations), (0, 0), "{name}, {script:?}");
+            }
+        }
+    }
+}
+
+/// Without a runtime a timer cannot be made: that it is not needed shows that it was not made.
+#[test]
+fn law_7_an_answer_at_hand_needs_no_timer() {
+    for Row { name, over, .. } in table() {
+        for verdict in [None, Some(Verdict::permanent())] {
+            let (handle, inner) = probe(4);
+            handle.otherwise(verdict.map_or(Act::answer(), Act::fail));
+            let mut service = over(inner);
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(service.poll_ready(&mut cx).is_ready(), "{name}");
+            let mut call = pin!(service.call(ProbeRequest::new(7)));
+            let Poll::Ready(outcome) = call.as_mut().poll(&mut cx) else {
+                panic!("{name}: the answer was there at the first poll");
+            };
+            assert_eq!(outcome.is_ok(), verdict.is_none(), "{name}");
+            // Redundant execution alone starts more than it needs, and not before the first.
+            assert_eq!(handle.counts().calls, 1, "{name}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_9_a_readiness_error_never_hides_an_outcome() {
+    let firsts = [
+        Act::Answer { after: 3 * SECOND },
+        Act::fail(Verdict::transient()),
+        Act::Fail { verdict: Verdict::transient(), after: 3 * SECOND },
+    ];
+    for Row { name, over, .. } in table().into_iter().filter(|row| !row.lazy) {
+        for first in firsts {
+            let (handle, inner) = probe(4);
+            handle.script([first]);
+            let mut service = over(inner);
+            let call = service.ready().await.unwrap().call(ProbeRequest::new(7));
+            handle.readiness([Readiness::Fail(Verdict::permanent()); 9]);
+            let outcome = call.await;
+            assert!(
+                !matches!(outcome, Err(ProbeError::Unready(_))),
+                "{name}, {first:?}: {outcome:?}"
+            );
+            assert_eq!(outcome.is_ok(), matches!(first, Act::Answer { .. }), "{name}, {first:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_attempts_readiness_error_is_the_callers() {
+    for Row { name, over, .. } in table().into_iter().filter(|row| !row.lazy) {
+        let (handle, inner) = probe(4);
+        handle.readiness([Readiness::Fail(Verdict::permanent())]);
+        let error = over(inner).ready().await.map(|_| ()).unwrap_err();
+        assert_eq!(error, ProbeError::Unready(Verdict::permanent()), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_is_polled_no_more_often_than_its_call() {
+    for Row { name, over, .. } in table() {
+        let (handle, inner) = probe(4);
+        handle.script([Act::Hang, Act::Hang, Act::Answer { after: 9 * SECOND }]);
+        let mut service = over(inner);
+        let mut call = Box::pin(service.ready().await.unwrap().call(ProbeRequest::new(7)));
+        let mut polls = 0;
+        let counted = std::future::poll_fn(|cx| {
+            polls += 1;
+            call.as_mut().poll(cx)
+        });
+        let _ = timeout(60 * SECOND, counted).await;
+        let counts = handle.counts();
+        assert!(counts.polls <= polls * counts.calls, "{name}: {} > {polls}", counts.polls);
+    }
+}
+
+fn probe_error(error: BoxError) -> ProbeError {
+    match error.downcast::<ProbeError>() {
+        Ok(error) => *error,
+        Err(error) => match error.downcast_ref::<Rejection>() {
+            Some(rejection) => ProbeError::Rejected(rejection.clone()),
+            None => ProbeError::Failed(Verdict::of_chain(&*error)),
+        },
+    }
+}
+
+/// Tower's own services of strict readiness, over a probe.
+fn strict() -> Vec<(&'static str, fn(ProbeService) -> Stack)> {
+    vec![
+        ("ConcurrencyLimit", |probe| {
+            BoxCloneService::new(ServiceBuilder::new().concurrency_limit(1).service(probe))
+        }),
+        ("Buffer", |probe| BoxCloneService::new(Buffer::new(probe, 1).map_err(probe_error))),
+        ("LoadShed", |probe| BoxCloneService::new(LoadShed::new(probe).map_err(probe_error))),
+        ("Buffer over RateLimit", |probe| {
+            let rate = tower::limit::rate::Rate::new(2, SECOND);
+            BoxCloneService::new(Buffer::new(RateLimit::new(probe, rate), 1).map_err(probe_error))
+        }),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_over_strict_services_never_block_each_other() {
+    for (inner_name, over_probe) in strict() {
+        for Row { name, over, .. } in table() {
+            for script in scenarios().into_iter().step_by(3) {
+                let case = format!("{name} over {inner_name}, {script:?}");
+                let probe = ProbeService::new(2);
+                let handle = probe.handle();
+                // A call that hangs would rightly keep the only permit for ever.
+                let script = script.into_iter().map(|act| match act {
+                    Act::Hang => Act::Answer { after: 30 * SECOND },
+                    act => act,
+                });
+                handle.script(script);
+                let service = over(over_probe(probe));
+                let callers = (0..3).map(|id| {
+                    let service = service.clone();
+                    tokio::spawn(async move {
+                        let _ = service.oneshot(ProbeRequest::new(id)).await;
+                    })
+                });
+                for caller in callers.collect::<Vec<_>>() {
+                    let ended = timeout(600 * SECOND, caller).await;
+                    ended.unwrap_or_else(|_| panic!("{case}: a caller is stuck")).unwrap();
+                }
+                drop(service);
+                // A buffer works off what its callers left before it ends.
+                tokio::time::sleep(10 * SECOND).await;
+                let counts = handle.counts();
+                assert_eq!((counts.in_flight, counts.instances), (0, 0), "{case}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_kind_of_failure_is_answered() {
+    // No verdict, of any kind, keeps a call from ending.
+    for Row { name, over, .. } in table() {
+        for kind in Kind::ALL {
+            if kind == Kind::Success {
+                continue;
+            }
+            let verdict = Verdict { kind, ..Verdict::transient() };
+            let (handle, inner) = probe(4);
+            handle.otherwise(Act::fail(verdict));
+            let outcome = timeout(1_000 * SECOND, over(inner).oneshot(ProbeRequest::new(1))).await;
+            let error = outcome.unwrap_or_else(|_| panic!("{name}, {kind}: no end")).unwrap_err();
+            assert_eq!(error, ProbeError::Failed(verdict), "{name}");
+            handle.assert_gone();
+        }
+    }
+}
