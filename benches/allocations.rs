@@ -13,16 +13,31 @@ fn allocations(subject: &Subject) -> u64 {
     allocation_counter::measure(|| run.calls(CALLS)).count_total
 }
 
-#[test]
-fn no_layer_of_ours_allocates() {
-    for subject in Subject::ALL.iter().filter(|subject| subject.kind != Kind::Peer) {
-        assert_eq!(allocations(subject), 0, "{}", subject.id());
+/// How often so many calls may allocate.
+fn allowed(subject: &Subject) -> u64 {
+    match (subject.pattern, subject.name) {
+        // Draws its survival curve anew every hundred calls or so.
+        ("hedge", "buttress learned") => CALLS / 20,
+        _ => 0,
     }
 }
 
-/// That the counting counts.
 #[test]
-fn a_peer_known_to_allocate_is_seen_to() {
-    let peer = Subject::ALL.iter().find(|subject| subject.id() == "timeout/tower-resilience");
-    assert_eq!(allocations(peer.expect("it is in the table")), CALLS);
+fn our_layers_do_not_allocate() {
+    for subject in Subject::ALL.iter().filter(|subject| subject.kind != Kind::Peer) {
+        let (allocations, allowed) = (allocations(subject), allowed(subject));
+        assert!(
+            allocations <= allowed,
+            "{} allocates {allocations} times in {CALLS} calls, not {allowed}",
+            subject.id()
+        );
+    }
+}
+
+/// That what is counted above is counted at all.
+#[test]
+fn peers_that_box_their_futures_are_found_out() {
+    let id = "timeout/tower-resilience";
+    let peer = Subject::ALL.iter().find(|subject| subject.id() == id).expect("it is listed");
+    assert!(allocations(peer) >= CALLS);
 }

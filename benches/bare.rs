@@ -13,14 +13,18 @@ use tower::Service;
 
 /// Answers a number with its successor, at once.
 ///
-/// Two numbers are special and are never sent: one fails, one is never answered. With them the
+/// Two numbers are special and are not sent: one fails, one is never answered. With them the
 /// compiler cannot tell what will come of a call, and so cannot throw away the part of a layer
 /// that deals with failures and waiting.
 #[derive(Clone, Copy, Debug)]
 pub struct Bare;
 
-const FAILS: u64 = u64::MAX;
-const HANGS: u64 = u64::MAX - 1;
+impl Bare {
+    /// The request that fails.
+    pub const FAILS: u64 = u64::MAX;
+    /// The request that is never answered.
+    pub const HANGS: u64 = u64::MAX - 1;
+}
 
 impl Service<u64> for Bare {
     type Response = u64;
@@ -45,8 +49,8 @@ impl Future for Answer {
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
         match self.0 {
-            FAILS => Poll::Ready(Err(Failed::Inner)),
-            HANGS => Poll::Pending,
+            Bare::FAILS => Poll::Ready(Err(Failed::Inner)),
+            Bare::HANGS => Poll::Pending,
             request => Poll::Ready(Ok(request.wrapping_add(1))),
         }
     }

@@ -4,7 +4,7 @@ use buttress_benches::{Subject, runtime};
 use criterion::Criterion;
 use tokio::time::Instant;
 
-pub fn compare(pattern: &str) {
+pub(crate) fn compare(pattern: &str) {
     let runtime = runtime().expect("the system has a clock");
     let _inside = runtime.enter();
     let mut criterion = Criterion::default().configure_from_args();

@@ -1,4 +1,4 @@
-//! Makes calls of one subject, for callgrind to count. Run by `benches/instructions.sh`.
+//! Makes calls of one subject, for callgrind to count. Run by `scripts/instructions`.
 
 use std::error::Error;
 

@@ -6,7 +6,7 @@
 //! - `cargo run --release -p buttress-benches --bin overhead` compares all of them in one run:
 //!   time, allocations, ratios.
 //! - `cargo test -p buttress-benches` asserts how often our layers allocate.
-//! - `benches/instructions.sh` counts instructions under callgrind and compares them with the
+//! - `scripts/instructions` counts instructions under callgrind and compares them with the
 //!   budgets in `benches/instructions.txt`.
 //! - `cargo bench -p buttress-benches --bench retry` (or another pattern) runs criterion.
 //!

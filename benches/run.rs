@@ -78,7 +78,7 @@ impl fmt::Debug for Run {
     }
 }
 
-/// `benches/instructions.sh` counts what happens in here.
+/// `scripts/instructions` counts what happens in here.
 #[inline(never)]
 fn measured<T, E>(call: &mut impl FnMut(u64) -> Result<T, E>, calls: u64) {
     repeat(call, calls);

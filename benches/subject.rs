@@ -40,10 +40,14 @@ impl Subject {
         Self::peer("retry", "tower-resilience", peers::resilience_retry),
         Self::peer("retry", "backon", peers::backon),
         Self::bare("breaker"),
+        Self::ours("breaker", "buttress", ours::breaker),
+        Self::ours("breaker", "buttress rate over time", ours::breaker_rate_over_time),
         Self::peer("breaker", "tower-resilience", peers::resilience_breaker),
         Self::peer("breaker", "recloser", peers::recloser),
         Self::peer("breaker", "recloser async", peers::recloser_async),
         Self::bare("breaker-open"),
+        Self::ours("breaker-open", "buttress", ours::breaker_open),
+        Self::ours("breaker-open", "buttress forced", ours::breaker_forced_open),
         Self::peer("breaker-open", "tower-resilience", peers::resilience_breaker_open),
         Self::peer("breaker-open", "recloser", peers::recloser_open),
         Self::peer("breaker-open", "recloser async", peers::recloser_async_open),
@@ -55,6 +59,8 @@ impl Subject {
         Self::peer("hedge", "tower", peers::tower_hedge),
         Self::peer("hedge", "tower-resilience", peers::resilience_hedge),
         Self::bare("stack"),
+        Self::ours("stack", "buttress", ours::stack),
+        Self::ours("stack", "buttress without retry", ours::stack_without_retry),
         Self::peer("stack", "tower-resilience", peers::resilience_stack),
     ];
 
