@@ -1,0 +1,140 @@
+//! Counts what one request costs at the tool, whatever the layers between do with it.
+//!
+//! Layers spawn nothing, so all attempts of a request run within its task: a task-local says whose
+//! they are.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tower::Service;
+
+use crate::stats::Cost;
+
+tokio::task_local! {
+    static BILL: Arc<Bill>;
+}
+
+/// What one request has cost so far.
+#[derive(Debug, Default)]
+struct Bill {
+    calls: AtomicU64,
+    cancelled: AtomicU64,
+    busy_nanos: AtomicU64,
+}
+
+/// Runs one request, and says what it cost.
+pub(crate) async fn metered<F: Future>(request: F) -> (F::Output, Cost) {
+    let bill = Arc::new(Bill::default());
+    // The request is dropped within the scope, and with it every attempt that still runs.
+    let output = BILL.scope(bill.clone(), request).await;
+    let cost = Cost {
+        calls: bill.calls.load(Relaxed),
+        cancelled: bill.cancelled.load(Relaxed),
+        busy: Duration::from_nanos(bill.busy_nanos.load(Relaxed)),
+    };
+    (output, cost)
+}
+
+/// Puts the calls of a tool on the bill of the request that makes them.
+#[derive(Clone, Debug)]
+pub(crate) struct Meter<S>(pub(crate) S);
+
+impl<S, Req> Service<Req> for Meter<S>
+where
+    S: Service<Req>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let running = Running::start();
+        let answer = self.0.call(request);
+        Box::pin(async move {
+            let outcome = answer.await;
+            running.finish();
+            outcome
+        })
+    }
+}
+
+/// A call of the tool that is under way.
+struct Running {
+    bill: Option<Arc<Bill>>,
+    since: Instant,
+    finished: bool,
+}
+
+impl Running {
+    fn start() -> Self {
+        let bill = BILL.try_with(Arc::clone).ok();
+        if let Some(bill) = &bill {
+            bill.calls.fetch_add(1, Relaxed);
+        }
+        Self { bill, since: Instant::now(), finished: false }
+    }
+
+    fn finish(mut self) {
+        self.finished = true;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(bill) = &self.bill else { return };
+        let nanos = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        bill.busy_nanos.fetch_add(nanos, Relaxed);
+        if !self.finished {
+            bill.cancelled.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{sleep, timeout};
+    use tower::{ServiceExt, service_fn};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn finished_and_dropped_calls_are_on_the_bill() {
+        let tool = Meter(service_fn(async |seconds: u64| {
+            sleep(Duration::from_secs(seconds)).await;
+            Ok::<_, ()>(())
+        }));
+        let request = async {
+            let late = timeout(Duration::from_secs(2), tool.clone().oneshot(9)).await;
+            assert!(late.is_err());
+            tool.clone().oneshot(1).await
+        };
+        let (_, cost) = metered(request).await;
+        let busy = Duration::from_secs(3);
+        assert_eq!(cost, Cost { calls: 2, cancelled: 1, busy });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_given_up_pays_for_what_it_started() {
+        let tool = Meter(service_fn(async |(): ()| {
+            std::future::pending::<()>().await;
+            Ok::<_, ()>(())
+        }));
+        let limit = Duration::from_secs(5);
+        let (_, cost) = metered(timeout(limit, tool.oneshot(()))).await;
+        assert_eq!(cost, Cost { calls: 1, cancelled: 1, busy: limit });
+    }
+}

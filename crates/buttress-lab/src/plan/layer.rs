@@ -1,0 +1,111 @@
+//! The layers of a stack, as a plan writes them.
+
+use std::time::Duration;
+
+use buttress::Ratio;
+
+use super::{
+    breaker::{Breaker, breaker},
+    fields::{Field, Fields},
+    hedge::{Hedge, hedge},
+    refusal::{Fault, unknown},
+    retry::{Retry, retry},
+};
+
+/// How many layers a stack may have.
+const MOST_LAYERS: usize = 20;
+/// How many attempts a layer may make.
+pub(super) const MOST_ATTEMPTS: u32 = 100;
+/// The longest delay, in seconds: a day.
+pub(super) const LONGEST: f64 = 86_400.0;
+
+/// One layer and its settings; what is `None` is left to the layer's own default.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LayerPlan {
+    /// Repeats failed calls.
+    Retry(Retry),
+    /// Calls again beside a slow call.
+    Hedge(Hedge),
+    /// Keeps calls from a tool that is down.
+    Breaker(Breaker),
+    /// Bounds the time of a call.
+    Timeout(Duration),
+}
+
+/// A budget for extra attempts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BudgetPlan {
+    /// What a success earns.
+    pub share: Ratio,
+    /// The most it holds.
+    pub cap: Option<u16>,
+    /// The time in which one attempt is earned without any success.
+    pub one_every: Option<Duration>,
+}
+
+/// Reads a stack, outermost first.
+pub(super) fn stack(field: Field<'_>) -> Result<Vec<LayerPlan>, Fault> {
+    field.items(MOST_LAYERS)?.into_iter().map(layer).collect()
+}
+
+const LAYERS: [&str; 4] = ["breaker", "hedge", "retry", "timeout"];
+
+fn layer(item: Field<'_>) -> Result<LayerPlan, Fault> {
+    let written = "one layer, such as `{ timeout = 2.0 }`";
+    let Some(table) = item.table() else { return Err(item.must_be(written)) };
+    let mut entries = table.iter().collect::<Vec<_>>();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    if let Some((key, _)) =
+        entries.iter().find(|(key, _)| !LAYERS.contains(&key.get_ref().as_ref()))
+    {
+        let message = unknown("layer", "layers", key.get_ref(), &LAYERS);
+        return Err(Fault::new(key.span(), message));
+    }
+    let &[(key, value)] = entries.as_slice() else {
+        let message = match entries.get(1) {
+            Some((second, _)) => format!(
+                "a layer needs braces of its own: write `{{ .. }}, {{ {} = .. }}`",
+                second.get_ref()
+            ),
+            None => format!("no layer: write {written}"),
+        };
+        return Err(Fault::new(entries.get(1).map_or(item.span(), |(key, _)| key.span()), message));
+    };
+    let field = Field { key: key.get_ref(), value };
+    match field.key {
+        "retry" => retry(field).map(LayerPlan::Retry),
+        "breaker" => breaker(field).map(LayerPlan::Breaker),
+        "hedge" => hedge(field).map(LayerPlan::Hedge),
+        _ => Ok(LayerPlan::Timeout(field.seconds(0.001, LONGEST)?)),
+    }
+}
+
+pub(super) fn attempts(fields: &Fields<'_>) -> Result<Option<u32>, Fault> {
+    fields.optional("attempts").map(|field| field.small(1, MOST_ATTEMPTS)).transpose()
+}
+
+pub(super) fn seconds(fields: &Fields<'_>, key: &'static str) -> Result<Option<Duration>, Fault> {
+    fields.optional(key).map(|field| field.seconds(0.0, LONGEST)).transpose()
+}
+
+/// Either the share that a success earns, or a table with more.
+pub(super) fn budget(field: Field<'_>) -> Result<BudgetPlan, Fault> {
+    if field.table().is_none() {
+        return Ok(BudgetPlan { share: share(field)?, cap: None, one_every: None });
+    }
+    let fields = field.fields("budget", &["share", "cap", "one_every"])?;
+    let cap = fields.optional("cap").map(|field| field.small(1, 10_000)).transpose()?;
+    Ok(BudgetPlan {
+        share: share(fields.required("share", "0.1")?)?,
+        cap: cap.map(|cap| u16::try_from(cap).unwrap_or(u16::MAX)),
+        one_every: fields
+            .optional("one_every")
+            .map(|field| field.seconds(0.001, LONGEST))
+            .transpose()?,
+    })
+}
+
+/// A share of a whole, above 0.
+pub(super) fn share(field: Field<'_>) -> Result<Ratio, Fault> {
+    Ratio::new(field.number(0.001, 1.0)?).map_err(|error| field.fault(error.to_string()))
+}

@@ -1,0 +1,29 @@
+//! The plans that come with the lab.
+
+/// A plan that comes with the lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuiltIn {
+    /// What it is called.
+    pub name: &'static str,
+    /// The plan as text.
+    pub text: &'static str,
+}
+
+/// The experiment of the source documents: the unreliable tool bare and through stacks.
+pub const REDUNDANT: BuiltIn =
+    BuiltIn { name: "redundant", text: include_str!("../plans/redundant.toml") };
+
+/// Outages, and what a breaker and a budget spare the tool.
+const OUTAGE: BuiltIn = BuiltIn { name: "outage", text: include_str!("../plans/outage.toml") };
+
+/// A tool that asks for fewer calls, and retries that listen.
+const THROTTLED: BuiltIn =
+    BuiltIn { name: "throttled", text: include_str!("../plans/throttled.toml") };
+
+/// Every plan, in the order in which they are listed.
+pub const ALL: [BuiltIn; 3] = [REDUNDANT, OUTAGE, THROTTLED];
+
+/// The plan of a name.
+pub fn find(name: &str) -> Option<BuiltIn> {
+    ALL.into_iter().find(|plan| plan.name == name)
+}

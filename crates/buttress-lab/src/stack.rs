@@ -1,0 +1,116 @@
+//! Turns the stack of an arm into layers around a tool.
+
+use buttress::{BreakerLayer, Budget, HedgeLayer, Random, Rejection, RetryLayer, TimeoutLayer};
+use buttress_sim::{ToolError, ToolReply, ToolRequest};
+use tower::{Layer, Service, util::BoxCloneService};
+
+use crate::{
+    plan::{Breaker, BudgetPlan, Delay, Hedge, LayerPlan, Retry},
+    seed,
+};
+
+/// A tool, or a stack around one.
+pub(crate) type Stack = BoxCloneService<ToolRequest, ToolReply, ToolError>;
+
+/// Puts the layers, outermost first, around a tool.
+pub(crate) fn build(layers: &[LayerPlan], tool: Stack, seed: u64) -> Stack {
+    layers.iter().rev().zip(0_u64..).fold(tool, |inner, (layer, place)| match layer {
+        LayerPlan::Retry(plan) => wrap(&retry(plan, seed::word(seed, place)), inner),
+        LayerPlan::Hedge(plan) => wrap(&hedge(plan), inner),
+        LayerPlan::Breaker(plan) => wrap(&breaker(plan, seed::word(seed, place)), inner),
+        LayerPlan::Timeout(limit) => wrap(&TimeoutLayer::new(*limit), inner),
+    })
+}
+
+fn wrap<L>(layer: &L, inner: Stack) -> Stack
+where
+    L: Layer<Stack>,
+    L::Service: Service<ToolRequest, Response = ToolReply, Error = ToolError, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+{
+    BoxCloneService::new(layer.layer(inner))
+}
+
+fn retry(plan: &Retry, seed: u64) -> RetryLayer {
+    let mut layer = RetryLayer::new().random(Random::seeded(seed));
+    if let Some(attempts) = plan.attempts {
+        layer = layer.attempts(attempts);
+    }
+    if let Some(backoff) = plan.backoff {
+        layer = layer.backoff(backoff);
+    }
+    if let Some(plan) = &plan.budget {
+        layer = layer.budget(budget(plan));
+    }
+    if let Some(retry) = plan.retry_unknown {
+        layer = layer.retry_unknown(retry);
+    }
+    if let Some(longest) = plan.max_retry_after {
+        layer = layer.max_retry_after(longest);
+    }
+    if let Some(longest) = plan.wait_when_rejected {
+        layer = layer.wait_when_rejected(longest);
+    }
+    layer
+}
+
+fn hedge(plan: &Hedge) -> HedgeLayer {
+    let mut layer = match &plan.delay {
+        Delay::Immediate(attempts) => HedgeLayer::immediate(*attempts),
+        Delay::After(delay) => HedgeLayer::after(*delay),
+        Delay::Gaps(gaps) => HedgeLayer::gaps(gaps.iter().copied()),
+        Delay::Learned { price: None } => HedgeLayer::learned(),
+        Delay::Learned { price: Some(price) } => HedgeLayer::learned().price(*price),
+        Delay::Percentile(quantile, start) => HedgeLayer::percentile(*quantile, *start),
+    };
+    if let Some(attempts) = plan.attempts {
+        layer = layer.attempts(attempts);
+    }
+    if let Some(on_failure) = plan.on_failure {
+        layer = layer.on_failure(on_failure);
+    }
+    if let Some(plan) = &plan.budget {
+        layer = layer.budget(budget(plan));
+    }
+    layer
+}
+
+fn breaker(plan: &Breaker, seed: u64) -> BreakerLayer {
+    let mut layer = BreakerLayer::new(plan.trigger).random(Random::seeded(seed));
+    if let Some(backoff) = plan.open_for {
+        layer = layer.open_for(backoff);
+    }
+    if let Some(probes) = plan.probes {
+        layer = layer.probes(probes);
+    }
+    layer
+}
+
+/// A budget of the layer's own, full.
+fn budget(plan: &BudgetPlan) -> Budget {
+    let mut budget = Budget::per_success(plan.share);
+    if let Some(tokens) = plan.cap {
+        budget = budget.cap(tokens);
+    }
+    if let Some(interval) = plan.one_every {
+        budget = budget.one_every(interval);
+    }
+    budget
+}
+
+/// The short kind of a failure, as reports name it.
+pub(crate) fn kind_of(error: &ToolError) -> &'static str {
+    match error {
+        ToolError::Failed(_) => "failed",
+        ToolError::Throttled { .. } => "throttled",
+        ToolError::Crashed => "crashed",
+        ToolError::Dropped => "dropped",
+        ToolError::Rejected(Rejection::Timeout { .. }) => "timeout",
+        ToolError::Rejected(Rejection::Unready { .. }) => "unready",
+        ToolError::Rejected(Rejection::Open { .. }) => "open",
+        ToolError::Rejected(_) => "rejected",
+        _ => "other",
+    }
+}

@@ -1,0 +1,267 @@
+//! Experiments: the numbers that the documents' tool must give, and what every run keeps.
+
+use std::{thread, time::Duration};
+
+use buttress_lab::{
+    plan::Plan,
+    plans, report,
+    run::{self, Measured, MeasuredArm, Progress, Settings, Stop, World},
+};
+
+fn plan(text: &str) -> Plan {
+    Plan::parse("test.toml", text).unwrap()
+}
+
+fn measure(plan: &Plan, requests: u64) -> Measured {
+    let settings = Settings { requests, ..Settings::of(plan) };
+    run::run(plan, settings, &Stop::new(), &mut ()).unwrap()
+}
+
+fn redundant() -> Plan {
+    plan(plans::REDUNDANT.text)
+}
+
+/// What an arm must show, and half of the 99 % interval of that at 100 000 requests.
+///
+/// From ten million samples and closed forms; p50 and tool seconds are known without intervals.
+struct Limit {
+    arm: &'static str,
+    success: (f64, f64),
+    mean: (f64, f64),
+    p50: f64,
+    p99: (f64, f64),
+    calls: (f64, f64),
+    tool_seconds: f64,
+}
+
+#[rustfmt::skip]
+const LIMITS: [Limit; 8] = [
+    Limit { arm: "baseline", success: (0.8, 0.0033), mean: (1.406, 0.016), p50: 0.786, p99: (6.84, 0.02), calls: (1.0, 0.0), tool_seconds: 1.125 },
+    Limit { arm: "redundant 2", success: (0.96, 0.0016), mean: (0.978, 0.010), p50: 0.699, p99: (6.55, 0.04), calls: (2.0, 0.0), tool_seconds: 1.427 },
+    Limit { arm: "redundant 3", success: (0.992, 0.0008), mean: (0.768, 0.006), p50: 0.646, p99: (5.76, 0.08), calls: (3.0, 0.0), tool_seconds: 1.722 },
+    Limit { arm: "hedge after 1.0 s, 2 attempts", success: (0.96, 0.0016), mean: (1.097, 0.010), p50: 0.786, p99: (6.59, 0.04), calls: (1.3, 0.004), tool_seconds: 1.155 },
+    Limit { arm: "hedge after 1.0 s, 5 attempts", success: (0.99968, 0.00015), mean: (0.9, 0.004), p50: 0.786, p99: (2.75, 0.04), calls: (1.425, 0.006), tool_seconds: 1.029 },
+    Limit { arm: "retry 3", success: (0.992, 0.0008), mean: (1.664, 0.016), p50: 0.854, p99: (7.40, 0.08), calls: (1.24, 0.004), tool_seconds: 1.394 },
+    Limit { arm: "retry 5", success: (0.99968, 0.00015), mean: (1.725, 0.017), p50: 0.857, p99: (7.90, 0.11), calls: (1.25, 0.005), tool_seconds: 1.404 },
+    Limit { arm: "retry 3 over timeout 2 s", success: (0.973, 0.0013), mean: (1.391, 0.011), p50: 0.847, p99: (6.61, 0.08), calls: (1.39, 0.005), tool_seconds: 1.008 },
+];
+
+const GATED: u64 = 30_000;
+
+#[test]
+fn redundant_lies_within_the_limits() {
+    let whole = redundant();
+    // Intervals grow with the root of the requests that are missing. 99 % of 40 numbers would
+    // fail too often; 1.51 times as wide they hold 99.99 %.
+    let wider = 1.51 * (100_000.0 / GATED as f64).sqrt();
+    thread::scope(|threads| {
+        for limit in &LIMITS {
+            let mut plan = whole.clone();
+            plan.arms.retain(|arm| arm.name == limit.arm);
+            threads.spawn(move || {
+                let measured = measure(&plan, GATED);
+                let [MeasuredArm { numbers, .. }] = &measured.arms[..] else {
+                    panic!("no arm {}", limit.arm)
+                };
+                let latency = numbers.latency.as_ref().unwrap();
+                let check = |what: &str, value: f64, (expected, half): (f64, f64)| {
+                    let far = (value - expected).abs();
+                    assert!(
+                        far <= half + 1e-9,
+                        "{}: {what} {value} is not {expected} ± {half}",
+                        limit.arm
+                    );
+                };
+                let scaled = |(expected, half): (f64, f64)| (expected, half * wider);
+                check("success", numbers.success.value, scaled(limit.success));
+                check("mean", latency.mean.value, scaled(limit.mean));
+                check("p99", latency.p99.value, scaled(limit.p99));
+                check("calls", numbers.calls.value, scaled(limit.calls));
+                check("p50", latency.p50.value, (limit.p50, 0.015));
+                check("tool seconds", numbers.tool_seconds.value, (limit.tool_seconds, 0.04));
+            });
+        }
+    });
+}
+
+#[test]
+fn no_arm_beats_what_no_policy_can_beat() {
+    for arm in measure(&redundant(), 3_000).arms {
+        let calls = arm.numbers.calls;
+        let most = 0.8 * (calls.value + calls.half_width.unwrap());
+        let least = arm.numbers.success.value - arm.numbers.success.half_width.unwrap();
+        assert!(least <= most, "{}", arm.name);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let plan = redundant();
+    let json = |seed| {
+        let settings = Settings { requests: 500, seed, ..Settings::of(&plan) };
+        report::json(&run::run(&plan, settings, &Stop::new(), &mut ()).unwrap()).unwrap()
+    };
+    assert_eq!(json(7), json(7));
+    assert_ne!(json(7), json(8));
+}
+
+#[test]
+fn loads_are_reproducible_too() {
+    for load in ["concurrency = 20", "rate = 30.0", "rate = 30.0, arrivals = \"fixed\""] {
+        let text = format!(
+            "name = \"x\"\nload = {{ {load} }}\n[tools.t]\nfail = 0.2\nfast_takes = [0.5, 1.0]\n\
+             [[arms]]\nname = \"a\"\nstack = [{{ hedge = {{ learned = true }} }}, {{ breaker = {{ flaky = true }} }}]\n"
+        );
+        let json = || report::json(&measure(&plan(&text), 400)).unwrap();
+        assert_eq!(json(), json(), "{load}");
+    }
+}
+
+#[test]
+fn adding_arms_changes_nothing_for_the_others() {
+    let whole = redundant();
+    let mut part = whole.clone();
+    part.arms.reverse();
+    part.arms.truncate(3);
+    let (whole, part) = (measure(&whole, 300), measure(&part, 300));
+    for arm in &part.arms {
+        let same = whole.arms.iter().find(|other| other.name == arm.name).unwrap();
+        assert_eq!(same, arm);
+    }
+}
+
+#[test]
+fn json_has_the_agreed_keys() {
+    let text = "name = \"x\"\nrequests = 50\nseed = 3\n[tools.t]\nfail = 0.5\nfast_takes = 0.25\n\
+                [[arms]]\nname = \"a\"\n[[arms]]\nname = \"never\"\nstack = [{ timeout = 0.1 }]\n";
+    let json = report::json(&measure(&plan(text), 50)).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&json["experiment"], &json["seed"], &json["requests"]),
+        (&"x".into(), &3.into(), &50.into())
+    );
+    assert_eq!(json["interrupted"], false);
+    let arm = json["arms"][0].as_object().unwrap();
+    for key in [
+        "success_rate",
+        "mean_s",
+        "p50_s",
+        "p90_s",
+        "p95_s",
+        "p99_s",
+        "p999_s",
+        "max_s",
+        "calls_per_request",
+        "tool_seconds_per_request",
+        "cancelled_per_request",
+    ] {
+        assert!(arm[key].is_f64(), "{key}: {}", arm[key]);
+    }
+    assert_eq!(arm["p50_s"], 0.25);
+    let failed = 50.0 - 50.0 * arm["success_rate"].as_f64().unwrap();
+    assert_eq!(arm["errors"]["failed"].as_f64().unwrap(), failed.round());
+    let never = &json["arms"][1];
+    assert_eq!((&never["success_rate"], &never["p99_s"]), (&0.0.into(), &serde_json::Value::Null));
+    assert!(never["errors"]["timeout"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn a_late_server_is_measured_from_the_intended_start() {
+    // For the first 100 s every call takes until second 100: open loop sees them all wait.
+    let text = "name = \"x\"\nload = { rate = 10.0, arrivals = \"fixed\" }\n[tools.t]\nfast_takes = 0.01\n\
+                rules = [{ during = [0.0, 1.0], pass = 9.0 }]\n[[arms]]\nname = \"a\"\n";
+    let measured = measure(&plan(text), 100);
+    let numbers = &measured.arms[0].numbers;
+    // Ten of the hundred arrive in the first second, and all of them are measured slow.
+    let latency = numbers.latency.as_ref().unwrap();
+    assert_eq!((latency.p90.value, latency.p95.value), (0.01, 9.0));
+}
+
+#[test]
+fn a_concurrency_is_kept() {
+    let text = "name = \"x\"\nload = { concurrency = 10 }\n[tools.t]\nfast_takes = 1.0\n[[arms]]\nname = \"a\"\n";
+    let plan = plan(text);
+    let settings = Settings { requests: 100, world: World::Virtual, ..Settings::of(&plan) };
+    // 100 requests of a second, ten at a time.
+    assert_eq!(run::foretell(&plan, settings).unwrap(), Duration::from_secs(10));
+}
+
+#[test]
+fn what_is_never_answered_is_given_up() {
+    let text = "name = \"x\"\npatience = 30.0\n[tools.t]\nfast_takes = 1.0\nrules = [{ every = 4, hang = true }]\n\
+                [[arms]]\nname = \"a\"\n";
+    let numbers = &measure(&plan(text), 40).arms[0].numbers;
+    assert_eq!(numbers.errors, [("unanswered".to_owned(), 10)].into());
+    assert_eq!(numbers.failure.unwrap().value, 30.0);
+    assert_eq!(numbers.cancelled.value, 0.25);
+}
+
+#[test]
+fn every_kind_of_failure_has_its_name() {
+    let text = "name = \"x\"\n[tools.t]\nfast_takes = 0.1\nrules = [\n\
+                { calls = [1, 1], fail = \"reset\" }, { calls = [2, 2], throttle = true },\n\
+                { calls = [3, 3], corrupt = 0.1 }, { calls = [4, 4], drop = 0.1 },\n\
+                { calls = [5, 5], pass = 9.0 }, { calls = [6, 6], crash = true }]\n\
+                [[arms]]\nname = \"a\"\nstack = [{ breaker = { consecutive = 3 } }, { timeout = 1.0 }]\n";
+    let numbers = &measure(&plan(text), 12).arms[0].numbers;
+    let kinds: Vec<&str> = numbers.errors.keys().map(String::as_str).collect();
+    assert_eq!(kinds, ["corrupt", "crashed", "dropped", "failed", "open", "throttled", "timeout"]);
+}
+
+#[test]
+fn a_stop_keeps_what_was_measured() {
+    struct StopAt(Stop);
+    impl Progress for StopAt {
+        fn arm(&mut self, _: &str) {}
+        fn requests(&mut self, ended: u64) {
+            if ended >= 1_000 {
+                self.0.request();
+            }
+        }
+    }
+    let (plan, stop) = (redundant(), Stop::new());
+    let measured = run::run(&plan, Settings::of(&plan), &stop, &mut StopAt(stop.clone())).unwrap();
+    assert!(measured.interrupted);
+    let [only] = &measured.arms[..] else { panic!("the second arm was begun") };
+    assert_eq!((only.name.as_str(), only.numbers.requests), ("baseline", 1_000));
+    assert!(report::table(&measured).contains("Interrupted"));
+    assert!(report::html(&measured).contains("Interrupted"));
+    assert!(report::json(&measured).unwrap().contains("\"interrupted\": true"));
+}
+
+#[test]
+fn over_http_gives_what_is_given_in_process() {
+    // Times of a few milliseconds, so that real time is short.
+    let text = "name = \"x\"\n[tools.t]\nfail = 0.2\nfast_takes = [0.002, 0.004]\n\
+                rules = [{ share = 0.1, throttle = true, retry_after = 0.001 }]\n\
+                [[arms]]\nname = \"bare\"\n[[arms]]\nname = \"retry\"\nstack = [{ retry = { attempts = 4, base = 0.001 } }]\n";
+    let plan = plan(text);
+    let (inside, over) = (measure(&plan, 600), {
+        let settings = Settings { requests: 600, world: World::OverHttp, ..Settings::of(&plan) };
+        run::run(&plan, settings, &Stop::new(), &mut ()).unwrap()
+    });
+    // The faults of a call follow from its number, and the bare arm makes one call per request.
+    assert_eq!(inside.arms[0].numbers.errors, over.arms[0].numbers.errors);
+    for (inside, over) in inside.arms.iter().zip(&over.arms) {
+        let far = (inside.numbers.success.value - over.numbers.success.value).abs();
+        assert!(far < 0.03, "{}: {far}", inside.name);
+    }
+}
+
+#[test]
+fn tables_are_narrow_and_pages_stand_alone() {
+    let text = format!(
+        "name = \"<x> & y\"\n[tools.t]\nfail = 0.1\nfast_takes = 0.1\n[[arms]]\nname = \"bare\"\n[[arms]]\nname = \"<b>{}\"\n\
+         [[arms]]\nname = \"dead\"\nstack = [{{ timeout = 0.01 }}]\n",
+        "long ".repeat(11)
+    );
+    let measured = measure(&plan(&text), 200);
+    let table = report::table(&measured);
+    assert!(table.lines().all(|line| line.chars().count() <= 120), "{table}");
+    let page = report::html(&measured);
+    assert!(!page.contains("<b>long") && page.contains("&lt;b&gt;long"));
+    for outside in ["http", "<script", "src=", "@import", "url("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");
+}

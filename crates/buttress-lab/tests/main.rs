@@ -1,0 +1,7 @@
+//! What the lab promises, from plan to report.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that unwraps says what it expects")]
+
+mod experiment;
+mod plan;
+mod program;
