@@ -2,7 +2,11 @@
 
 mod bucket;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -40,15 +44,13 @@ use crate::{Kind, Ratio};
 /// Clones share one balance. Give clones of one budget to retry, hedge and fallback, and
 /// the extra load of the whole stack is bounded. Setters called on a clone make a new balance.
 #[derive(Clone)]
-pub struct Budget {
-    terms: Terms,
-    costs: [u32; Kind::ALL.len()],
-    shared: Arc<Shared>,
-}
+pub struct Budget(Arc<Shared>);
 
 struct Shared {
+    terms: Terms,
+    costs: [u32; Kind::ALL.len()],
     bucket: Bucket,
-    epoch: std::sync::OnceLock<Instant>,
+    epoch: OnceLock<Instant>,
 }
 
 impl Budget {
@@ -59,7 +61,7 @@ impl Budget {
             trickle: TOKEN / 10,
             cap: 10 * TOKEN,
         };
-        Self { terms, costs: [TOKEN; Kind::ALL.len()], shared: Shared::new(terms) }
+        Self::new(terms, [TOKEN; Kind::ALL.len()])
     }
 
     /// Sets the most tokens that it holds, and holds at the start; 10 by default.
@@ -68,8 +70,7 @@ impl Budget {
     #[must_use]
     pub fn cap(self, tokens: u16) -> Self {
         let cap = u32::from(tokens.max(1)) * TOKEN;
-        let terms = Terms { cap, ..self.terms };
-        self.with(terms)
+        Self::new(Terms { cap, ..self.0.terms }, self.0.costs)
     }
 
     /// Sets the time in which the trickle earns one token; 10 s by default.
@@ -78,34 +79,34 @@ impl Budget {
     #[must_use]
     pub fn one_every(self, interval: Duration) -> Self {
         let trickle = thousandths(1.0 / interval.as_secs_f64().max(1e-3));
-        let terms = Terms { trickle, ..self.terms };
-        self.with(terms)
+        Self::new(Terms { trickle, ..self.0.terms }, self.0.costs)
     }
 
     /// Sets what an extra attempt costs, in tokens, after a failure of this kind; 1 by default.
     #[must_use]
-    pub fn cost(mut self, kind: Kind, tokens: u16) -> Self {
-        self.costs[kind as usize] = u32::from(tokens) * TOKEN;
-        self
+    pub fn cost(self, kind: Kind, tokens: u16) -> Self {
+        let mut costs = self.0.costs;
+        costs[kind as usize] = u32::from(tokens) * TOKEN;
+        Self::new(self.0.terms, costs)
     }
 
     /// Gives back what an attempt cost that was refused before it left.
     pub(crate) fn refund(&self) {
-        self.shared.bucket.credit(self.costs[Kind::Transient as usize]);
+        self.0.bucket.credit(self.0.costs[Kind::Transient as usize]);
     }
 
-    fn with(self, terms: Terms) -> Self {
-        Self { terms, shared: Shared::new(terms), ..self }
+    fn new(terms: Terms, costs: [u32; Kind::ALL.len()]) -> Self {
+        Self(Arc::new(Shared { terms, costs, bucket: Bucket::new(terms), epoch: OnceLock::new() }))
     }
 
     /// The tokens in it, as of the last deposit or withdrawal.
     pub fn balance(&self) -> f64 {
-        f64::from(self.shared.bucket.balance()) / f64::from(TOKEN)
+        f64::from(self.0.bucket.balance()) / f64::from(TOKEN)
     }
 
     /// Earns what one success earns.
     pub fn deposit(&self) {
-        self.shared.bucket.deposit();
+        self.0.bucket.deposit();
     }
 
     /// Takes the cost of one extra attempt, if there is enough.
@@ -116,19 +117,11 @@ impl Budget {
     /// Takes the cost of one extra attempt after a failure of this kind, if there is enough.
     pub fn withdraw_for(&self, kind: Kind) -> Option<Withdrawal> {
         let now = Instant::now();
-        let epoch = *self.shared.epoch.get_or_init(|| now);
+        let epoch = *self.0.epoch.get_or_init(|| now);
         let millis = now.saturating_duration_since(epoch).as_millis() as u32;
-        let cost = self.costs[kind as usize];
-        self.shared
-            .bucket
-            .withdraw(millis, cost)
-            .then(|| Withdrawal { shared: Some(self.shared.clone()), cost })
-    }
-}
-
-impl Shared {
-    fn new(terms: Terms) -> Arc<Self> {
-        Arc::new(Self { bucket: Bucket::new(terms), epoch: std::sync::OnceLock::new() })
+        let cost = self.0.costs[kind as usize];
+        let paid = self.0.bucket.withdraw(millis, cost);
+        paid.then(|| Withdrawal { shared: Some(self.0.clone()), cost })
     }
 }
 
@@ -142,8 +135,8 @@ impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Budget")
             .field("balance", &self.balance())
-            .field("per_success", &(f64::from(self.terms.per_success) / f64::from(TOKEN)))
-            .field("cap", &(self.terms.cap / TOKEN))
+            .field("per_success", &(f64::from(self.0.terms.per_success) / f64::from(TOKEN)))
+            .field("cap", &(self.0.terms.cap / TOKEN))
             .finish()
     }
 }

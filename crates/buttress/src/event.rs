@@ -276,36 +276,76 @@ impl Observe for Tracing {
     }
 }
 
+/// The pattern that a layer follows, in the space of a byte.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pattern {
+    Breaker,
+    Hedge,
+    Retry,
+    Timeout,
+}
+
+impl Pattern {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Breaker => "breaker",
+            Self::Hedge => "hedge",
+            Self::Retry => "retry",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
 /// A layer's end of the line: its name and who listens.
+///
+/// Futures carry it, so what is seldom set is behind a pointer that is null until then.
 #[derive(Clone)]
 pub(crate) struct Voice {
-    pattern: &'static str,
+    pattern: Pattern,
+    own: Option<Arc<Own>>,
+}
+
+#[derive(Clone)]
+struct Own {
     name: Name,
     observe: Option<Arc<dyn Observe>>,
 }
 
 impl Voice {
-    pub(crate) const fn new(pattern: &'static str) -> Self {
-        Self { pattern, name: Name::new(""), observe: None }
+    pub(crate) const fn new(pattern: Pattern) -> Self {
+        Self { pattern, own: None }
     }
 
     pub(crate) fn set_name(&mut self, name: Name) {
-        self.name = name;
+        self.own_mut().name = name;
     }
 
     pub(crate) fn set_observe(&mut self, observe: impl Observe + 'static) {
-        self.observe = Some(Arc::new(observe));
+        self.own_mut().observe = Some(Arc::new(observe));
+    }
+
+    fn own_mut(&mut self) -> &mut Own {
+        let own =
+            self.own.get_or_insert_with(|| Arc::new(Own { name: Name::new(""), observe: None }));
+        Arc::make_mut(own)
     }
 
     /// The name of the layer, or that of its pattern if it has none.
     pub(crate) fn name(&self) -> Name {
-        if self.name.as_str().is_empty() { Name::new(self.pattern) } else { self.name.clone() }
+        match &self.own {
+            Some(own) if !own.name.as_str().is_empty() => own.name.clone(),
+            _ => Name::new(self.pattern.as_str()),
+        }
     }
 
     #[cold]
     pub(crate) fn tell(&self, event: Event) {
-        let teller = Teller { pattern: self.pattern, name: self.name.as_str() };
-        match &self.observe {
+        let pattern = self.pattern.as_str();
+        let Some(own) = &self.own else {
+            return Tracing.event(Teller { pattern, name: "" }, &event);
+        };
+        let teller = Teller { pattern, name: own.name.as_str() };
+        match &own.observe {
             Some(observe) => observe.event(teller, &event),
             None => Tracing.event(teller, &event),
         }

@@ -8,7 +8,10 @@ use super::{
     instance::Instance,
     switch::{Settings, Switch, nanos},
 };
-use crate::{Backoff, ByFault, Jitter, Name, Observe, Random, event::Voice};
+use crate::{
+    Backoff, ByFault, Jitter, Name, Observe, Random,
+    event::{Pattern, Voice},
+};
 
 /// Keeps calls from a dependency that is down. See the [module](super).
 #[derive(Clone)]
@@ -34,7 +37,7 @@ impl BreakerLayer {
             },
             slow_after: 10 * second,
             random: Random::default(),
-            voice: Voice::new("breaker"),
+            voice: Voice::new(Pattern::Breaker),
         };
         let switch = Switch::new(&settings);
         Self { settings, classify: ByFault, backpressure: false, switch }

@@ -14,8 +14,9 @@ pub struct Breaker<S, C = ByFault> {
     instance: Instance<S>,
     switch: Arc<Switch>,
     classify: C,
-    /// In the mode of backpressure: where this instance waits.
-    place: Option<Place>,
+    /// In the mode of backpressure: where this instance waits. Boxed, since services are cloned
+    /// once per call and this mode is rare.
+    place: Option<Box<Place>>,
 }
 
 impl<S, C> Breaker<S, C> {
@@ -25,7 +26,7 @@ impl<S, C> Breaker<S, C> {
         classify: C,
         backpressure: bool,
     ) -> Self {
-        let place = backpressure.then(|| Place::new(switch.clone()));
+        let place = backpressure.then(|| Box::new(Place::new(switch.clone())));
         Self { instance, switch, classify, place }
     }
 
@@ -72,7 +73,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let kept = self.place.as_mut().and_then(Place::begin);
+        let kept = self.place.as_mut().and_then(|place| place.begin());
         let admitted = match kept {
             Some(guard) => Ok(guard),
             None if self.instance.can_call() => self.switch.admit(),

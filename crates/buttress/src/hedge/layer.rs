@@ -7,7 +7,10 @@ use super::{
     delay::{Delay, Learned, Percentile},
     schedule::OnFailure,
 };
-use crate::{Budget, ByClone, ByFault, Name, Observe, Quantile, event::Voice};
+use crate::{
+    Budget, ByClone, ByFault, Name, Observe, Quantile,
+    event::{Pattern, Voice},
+};
 
 /// Starts further attempts before the first has ended. See the [module](super).
 #[derive(Clone, Debug)]
@@ -37,7 +40,7 @@ impl HedgeLayer {
             budget: None,
             classify: ByFault,
             replay: ByClone,
-            voice: Voice::new("hedge"),
+            voice: Voice::new(Pattern::Hedge),
         };
         Self { settings, targets: () }
     }

@@ -3,7 +3,10 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::{Retry, policy::Policy};
-use crate::{Backoff, Budget, ByClone, ByFault, Name, Observe, Random, event::Voice};
+use crate::{
+    Backoff, Budget, ByClone, ByFault, Name, Observe, Random,
+    event::{Pattern, Voice},
+};
 
 /// Repeats calls that failed in a way that may pass. See the [module](super).
 #[derive(Clone, Debug)]
@@ -33,7 +36,7 @@ impl RetryLayer {
             classify: ByFault,
             replay: ByClone,
             random: Random::default(),
-            voice: Voice::new("retry"),
+            voice: Voice::new(Pattern::Retry),
         }
     }
 }

@@ -3,7 +3,10 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::Timeout;
-use crate::{Name, Observe, event::Voice};
+use crate::{
+    Name, Observe,
+    event::{Pattern, Voice},
+};
 
 /// Bounds the time of each call. See the [module](super).
 #[derive(Clone, Debug)]
@@ -17,7 +20,7 @@ impl TimeoutLayer {
     ///
     /// With a limit of zero only calls that answer at once are answered.
     pub const fn new(limit: Duration) -> Self {
-        Self { limit, voice: Voice::new("timeout") }
+        Self { limit, voice: Voice::new(Pattern::Timeout) }
     }
 
     /// Sets the name that events carry.

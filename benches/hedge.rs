@@ -1,0 +1,7 @@
+//! Criterion: hedge, beside its peers.
+
+mod compare;
+
+fn main() {
+    compare::compare("hedge");
+}

@@ -1,0 +1,7 @@
+//! Criterion: retry, beside its peers.
+
+mod compare;
+
+fn main() {
+    compare::compare("retry");
+}

@@ -1,0 +1,7 @@
+//! Criterion: stack, beside its peers.
+
+mod compare;
+
+fn main() {
+    compare::compare("stack");
+}

@@ -1,0 +1,88 @@
+//! The table of what is compared.
+
+use crate::{Run, ours, peers};
+
+/// One way to make a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject {
+    /// What the way is for; subjects of one pattern are compared with each other.
+    pub pattern: &'static str,
+    /// Whose way it is.
+    pub name: &'static str,
+    /// What it is to us.
+    pub kind: Kind,
+    build: fn() -> Run,
+}
+
+/// What a subject is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Nothing around the service.
+    Bare,
+    /// A layer of ours, or several.
+    Ours,
+    /// Somebody else's.
+    Peer,
+}
+
+impl Subject {
+    /// All subjects, those of a pattern together and the bare service first among them.
+    pub const ALL: &[Self] = &[
+        Self::bare("timeout"),
+        Self::ours("timeout", "buttress", ours::timeout),
+        Self::peer("timeout", "tower", peers::tower_timeout),
+        Self::peer("timeout", "tower-resilience", peers::resilience_timeout),
+        Self::bare("retry"),
+        Self::ours("retry", "buttress", ours::retry),
+        Self::ours("retry", "buttress once", ours::retry_once),
+        Self::ours("retry", "buttress with a budget", ours::retry_with_a_budget),
+        Self::peer("retry", "tower", peers::tower_retry),
+        Self::peer("retry", "tower-resilience", peers::resilience_retry),
+        Self::peer("retry", "backon", peers::backon),
+        Self::bare("breaker"),
+        Self::ours("breaker", "buttress", ours::breaker),
+        Self::ours("breaker", "buttress rate over time", ours::breaker_rate_over_time),
+        Self::peer("breaker", "tower-resilience", peers::resilience_breaker),
+        Self::peer("breaker", "recloser", peers::recloser),
+        Self::peer("breaker", "recloser async", peers::recloser_async),
+        Self::bare("breaker-open"),
+        Self::ours("breaker-open", "buttress", ours::breaker_open),
+        Self::ours("breaker-open", "buttress forced", ours::breaker_forced_open),
+        Self::peer("breaker-open", "tower-resilience", peers::resilience_breaker_open),
+        Self::peer("breaker-open", "recloser", peers::recloser_open),
+        Self::peer("breaker-open", "recloser async", peers::recloser_async_open),
+        Self::bare("hedge"),
+        Self::ours("hedge", "buttress", ours::hedge),
+        Self::ours("hedge", "buttress once", ours::hedge_once),
+        Self::ours("hedge", "buttress learned", ours::hedge_learned),
+        Self::ours("hedge", "buttress percentile", ours::hedge_percentile),
+        Self::peer("hedge", "tower", peers::tower_hedge),
+        Self::peer("hedge", "tower-resilience", peers::resilience_hedge),
+        Self::bare("stack"),
+        Self::ours("stack", "buttress", ours::stack),
+        Self::ours("stack", "buttress without retry", ours::stack_without_retry),
+        Self::peer("stack", "tower-resilience", peers::resilience_stack),
+    ];
+
+    const fn bare(pattern: &'static str) -> Self {
+        Self { pattern, name: "bare", kind: Kind::Bare, build: ours::bare }
+    }
+
+    const fn ours(pattern: &'static str, name: &'static str, build: fn() -> Run) -> Self {
+        Self { pattern, name, kind: Kind::Ours, build }
+    }
+
+    const fn peer(pattern: &'static str, name: &'static str, build: fn() -> Run) -> Self {
+        Self { pattern, name, kind: Kind::Peer, build }
+    }
+
+    /// Builds it. Needs a [runtime](crate::runtime) to have been entered, as do the calls.
+    pub fn build(&self) -> Run {
+        (self.build)()
+    }
+
+    /// Pattern and name as one word.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.pattern, self.name.replace(' ', "-"))
+    }
+}

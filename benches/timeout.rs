@@ -1,0 +1,7 @@
+//! Criterion: timeout, beside its peers.
+
+mod compare;
+
+fn main() {
+    compare::compare("timeout");
+}
