@@ -1,8 +1,8 @@
 //! What must hold in every interleaving, told once for both checkers.
 
 use crate::{
-    Scenario,
     bucket::{Bucket, TOKEN, Terms},
+    run::Scenario,
     sync::{Arc, AtomicU64, Ordering, explore, thread},
 };
 

@@ -25,8 +25,8 @@ use self::{
     window::Window,
 };
 use crate::{
-    Scenario,
     ratio::Ratio,
+    run::Scenario,
     scenarios::{together, twice},
     sync::{Arc, explore},
 };
@@ -97,7 +97,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                     record(&one, pass, Outcome::Bad);
                 }),
                 Box::new(move || match two.admit(1, false, &|| 0.0).0 {
-                    Admission::Pass(pass) => assert_eq!(pass.slot, None, "no probe before its time"),
+                    Admission::Pass(pass) => {
+                        assert_eq!(pass.slot, None, "no probe before its time");
+                    }
                     Admission::Reject { wait } => assert_eq!(wait, Some(OPEN)),
                 }),
             ]);
@@ -106,10 +108,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("breaker: a result from before a trip changes nothing", || {
         explore(|| {
             let shared = circuit(streak(1), Probes::new(1, 1));
-            let (early, late) = (pass(&shared, 0).expect("closed"), pass(&shared, 0).expect("closed"));
+            let (early, late) =
+                (pass(&shared, 0).expect("closed"), pass(&shared, 0).expect("closed"));
             let (one, two) = (shared.clone(), shared.clone());
             let fates = together(vec![
-                Box::new(move || record(&one, early, Outcome::Bad)) as Box<dyn FnOnce() -> Fate + Send>,
+                Box::new(move || record(&one, early, Outcome::Bad))
+                    as Box<dyn FnOnce() -> Fate + Send>,
                 Box::new(move || record(&two, late, Outcome::Bad)),
             ]);
             assert_eq!(fates.iter().filter(|fate| **fate == Fate::Stale).count(), 1);
@@ -119,10 +123,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("breaker: a late success does not close it", || {
         explore(|| {
             let shared = circuit(streak(1), Probes::new(1, 1));
-            let (bad, good) = (pass(&shared, 0).expect("closed"), pass(&shared, 0).expect("closed"));
+            let (bad, good) =
+                (pass(&shared, 0).expect("closed"), pass(&shared, 0).expect("closed"));
             let (one, two) = (shared.clone(), shared.clone());
             together(vec![
-                Box::new(move || record(&one, bad, Outcome::Bad)) as Box<dyn FnOnce() -> Fate + Send>,
+                Box::new(move || record(&one, bad, Outcome::Bad))
+                    as Box<dyn FnOnce() -> Fate + Send>,
                 Box::new(move || record(&two, good, Outcome::Good)),
             ]);
             assert_eq!(mode(&shared), Mode::Open);

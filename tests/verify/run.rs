@@ -1,20 +1,11 @@
-// The rest of both checkers: the cores by path, and the run.
+//! The run of all scenarios, as the standard harness would do it.
 
-mod breaker;
-#[path = "../../crates/buttress/src/budget/bucket.rs"]
-mod bucket;
-#[path = "../../crates/buttress/src/ratio.rs"]
-mod ratio;
-mod scenarios;
-
-// What the cores take from the crate they live in.
-use buttress::{Backoff, Why};
-use ratio::{OutOfRange, Ratio};
+use crate::{breaker, scenarios};
 
 /// What must hold, and a check that panics if it does not.
-type Scenario = (&'static str, fn());
+pub(crate) type Scenario = (&'static str, fn());
 
-fn main() {
+pub(crate) fn all() {
     let arguments = libtest_mimic::Arguments::from_args();
     let trials = scenarios::SCENARIOS
         .iter()
