@@ -1,4 +1,5 @@
 //! One test binary: a file per pattern.
 
+mod breaker;
 mod support;
 mod timeout;

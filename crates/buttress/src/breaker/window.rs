@@ -179,7 +179,7 @@ struct Bucket {
 /// The outcomes of the last so much time, in a ring of buckets.
 #[derive(Debug)]
 pub(super) struct LastTime {
-    ring: [Bucket; BUCKETS],
+    ring: Box<[Bucket; BUCKETS]>,
     /// The length of a bucket in nanoseconds.
     width: u64,
     /// The number of the newest bucket since time zero.
@@ -215,7 +215,7 @@ impl LastTime {
     }
 
     fn clear(&mut self) {
-        self.ring = Default::default();
+        self.ring.fill(Bucket::default());
         self.total = Bucket::default();
     }
 }
