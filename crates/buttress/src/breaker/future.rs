@@ -52,6 +52,7 @@ where
     S: Service<Req>,
     C: Classify<Req, S::Response, S::Error>,
 {
+    #[inline]
     pub(super) const fn rejected(rejection: Rejection, classify: C) -> Self {
         Self { stage: Stage::Rejected { rejection: Some(rejection) }, running: None, classify }
     }
@@ -67,6 +68,7 @@ where
         Self { stage, running: Some(Running { guard, call }), classify }
     }
 
+    #[inline]
     pub(super) const fn calling(
         future: S::Future,
         guard: Guard,
@@ -105,16 +107,10 @@ where
                     }
                     let Some(request) = request.take() else { return Poll::Pending };
                     // The wait may have been long: a circuit that opened meanwhile holds.
-                    let renewed = this.running.take().map(|Running { guard, call }| {
-                        guard.renew().map(|guard| Running { guard, call })
-                    });
-                    match renewed {
-                        Some(Ok(running)) => *this.running = Some(running),
-                        Some(Err(rejection)) => {
-                            this.stage.set(Stage::Rejected { rejection: Some(rejection) });
-                            continue;
-                        }
-                        None => return Poll::Pending,
+                    let Some(running) = this.running else { return Poll::Pending };
+                    if let Err(rejection) = running.guard.renew() {
+                        this.stage.set(Stage::Rejected { rejection: Some(rejection) });
+                        continue;
                     }
                     inner.call(request)
                 }
@@ -130,9 +126,7 @@ where
         };
         if let Some(running) = this.running {
             let verdict = this.classify.verdict(&running.call, outcome.as_ref());
-            if let Some(Running { guard, .. }) = this.running.take() {
-                guard.settle(verdict);
-            }
+            running.guard.settle(verdict);
         }
         Poll::Ready(outcome)
     }

@@ -12,18 +12,18 @@ use crate::{Deadline, Rejection, Verdict};
 /// Dropped without having told, whether by a caller that gave up or by a panic, it reports the
 /// call as abandoned. It may be moved to wherever the outcome is known, such as a response body.
 pub(crate) struct Guard {
-    switch: Arc<Switch>,
+    /// Taken when the outcome is told.
+    switch: Option<Arc<Switch>>,
     pass: Pass,
     /// When the call was first pending.
     started: Option<Instant>,
     /// The deadline around the call, as of then.
     deadline: Option<Instant>,
-    told: bool,
 }
 
 impl Guard {
     pub(super) const fn new(switch: Arc<Switch>, pass: Pass) -> Self {
-        Self { switch, pass, started: None, deadline: None, told: false }
+        Self { switch: Some(switch), pass, started: None, deadline: None }
     }
 
     /// Takes note that the call is pending. Only the first time costs anything.
@@ -34,27 +34,29 @@ impl Guard {
         }
     }
 
-    /// Tells what came of the call.
-    pub(crate) fn settle(mut self, verdict: Verdict) {
-        self.told = true;
-        self.switch.settle(self.pass, verdict, self.started);
+    /// Tells what came of the call. Only the first time tells anything.
+    #[inline]
+    pub(crate) fn settle(&mut self, verdict: Verdict) {
+        if let Some(switch) = self.switch.take() {
+            switch.settle(self.pass, verdict, self.started);
+        }
     }
 
     /// Asks again for permission, if it was lost since it was given.
-    pub(super) fn renew(mut self) -> Result<Self, Rejection> {
-        if self.switch.still_stands(self.pass) {
-            return Ok(self);
+    pub(super) fn renew(&mut self) -> Result<(), Rejection> {
+        // What is lost needs not be given back, so the former pass is simply forgotten.
+        if let Some(switch) = self.switch.take_if(|switch| !switch.still_stands(self.pass)) {
+            *self = switch.admit()?;
         }
-        // What is lost needs not be given back.
-        self.told = true;
-        self.switch.admit()
+        Ok(())
     }
 }
 
 impl Drop for Guard {
+    #[inline]
     fn drop(&mut self) {
-        if !self.told {
-            self.switch.abandon(self.pass, self.started, self.deadline);
+        if let Some(switch) = self.switch.take() {
+            switch.abandon(self.pass, self.started, self.deadline);
         }
     }
 }

@@ -33,6 +33,7 @@ impl<S> Instance<S> {
     }
 
     /// Makes the inner service ready.
+    #[inline]
     pub(super) fn poll_ready<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
     where
         S: Service<Req>,
@@ -47,6 +48,7 @@ impl<S> Instance<S> {
     }
 
     /// Whether a call can be made of it, now or inside of the future.
+    #[inline]
     pub(super) fn can_call(&self) -> bool {
         self.renew.is_some() || self.readiness == Readiness::Ready
     }
@@ -65,6 +67,7 @@ impl<S> Instance<S> {
     }
 
     /// Calls with permission, or refuses and lets go.
+    #[inline]
     pub(super) fn call<C, Req>(
         &mut self,
         admitted: Result<Guard, Rejection>,

@@ -398,7 +398,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
             1 => Just(Cause::ForceOpen), 1 => Just(Cause::ForceClosed), 4 => Just(Cause::Reset)
         ].prop_map(Op::Command),
     ];
-    prop::collection::vec(op, 0..250)
+    prop::collection::vec(op, 0..60)
 }
 
 /// What is compared: a pass by nothing but its being one.

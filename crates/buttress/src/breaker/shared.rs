@@ -43,6 +43,7 @@ impl Gate {
         Self((generation << GENERATION) | quiet | mode as u64)
     }
 
+    #[inline]
     pub(super) const fn mode(self) -> Mode {
         match self.0 & MODE {
             0 => Mode::Closed,
@@ -54,10 +55,12 @@ impl Gate {
         }
     }
 
+    #[inline]
     pub(super) const fn generation(self) -> u64 {
         self.0 >> GENERATION
     }
 
+    #[inline]
     const fn is_quiet(self) -> bool {
         self.0 & QUIET != 0
     }
@@ -122,6 +125,7 @@ impl Shared {
 
     /// How the circuit stands.
     // Acquire: whoever sees an open gate sees until when.
+    #[inline]
     pub(super) fn gate(&self) -> Gate {
         Gate(self.gate.load(Ordering::Acquire))
     }
@@ -141,6 +145,7 @@ impl Shared {
     }
 
     /// Lets a call pass if the circuit is closed.
+    #[inline]
     pub(super) fn pass(&self) -> Option<Pass> {
         let gate = self.gate();
         match gate.mode() {
@@ -177,6 +182,7 @@ impl Shared {
     ///
     /// It then takes effect where the gate is read. The count itself may come in later, even after
     /// a trip, where it can only make a rate milder, by one.
+    #[inline]
     pub(super) fn succeed(&self, pass: Pass, now: Option<u64>) -> bool {
         let gate = self.gate();
         let untold = gate.is_quiet()

@@ -74,6 +74,7 @@ impl Switch {
         })
     }
 
+    #[inline]
     pub(super) fn mode(&self) -> Mode {
         self.shared.gate().mode()
     }
@@ -85,21 +86,22 @@ impl Switch {
     /// Whether a call that came in now could pass, as far as can be told without trying.
     ///
     /// Whether an open circuit is due takes a look at the clock; without it, it is not.
+    #[inline]
     pub(super) fn may_pass(&self, look_at_clock: bool) -> bool {
         match self.mode() {
             Mode::Closed | Mode::ForcedClosed | Mode::Probing => true,
             Mode::ForcedOpen => false,
-            Mode::Open | Mode::Full => {
-                look_at_clock
-                    && self
-                        .shared
-                        .shut_until()
-                        .is_some_and(|until| self.nanos(Instant::now()) >= until)
-            }
+            Mode::Open | Mode::Full => look_at_clock && self.is_due(),
         }
     }
 
+    /// Whether the time is over for which calls are shut out.
+    fn is_due(&self) -> bool {
+        self.shared.shut_until().is_some_and(|until| self.nanos(Instant::now()) >= until)
+    }
+
     /// Decides about a call.
+    #[inline]
     pub(super) fn admit(self: &Arc<Self>) -> Result<Guard, Rejection> {
         if let Some(pass) = self.shared.pass() {
             return Ok(Guard::new(self.clone(), pass));
@@ -107,6 +109,7 @@ impl Switch {
         self.admit_or_reject()
     }
 
+    #[inline(never)]
     fn admit_or_reject(self: &Arc<Self>) -> Result<Guard, Rejection> {
         let now = self.nanos(Instant::now());
         let (admission, notes) = self.shared.admit(now, false, &|| self.settings.random.unit());
@@ -166,6 +169,7 @@ impl Switch {
     }
 
     /// Takes note of what a call came to; `started` is when it was first pending, if it was.
+    #[inline]
     pub(super) fn settle(&self, pass: Pass, verdict: Verdict, started: Option<Instant>) {
         let good = matches!(verdict.kind, Kind::Success | Kind::Permanent);
         let watched = self.timed || (self.slow.is_some() && started.is_some());
@@ -282,10 +286,15 @@ impl Switch {
     }
 
     /// Tells what happened, to listeners first, now that no lock is held.
+    #[inline]
     fn tell(&self, notes: Notes) {
-        if notes == Notes::default() {
-            return;
+        if notes != Notes::default() {
+            self.tell_all(notes);
         }
+    }
+
+    #[cold]
+    fn tell_all(&self, notes: Notes) {
         let voice = &self.settings.voice;
         if let Some((wait, why)) = notes.opened {
             bump(&self.counts.opened);
@@ -313,6 +322,8 @@ impl Switch {
     }
 }
 
+/// The nanoseconds of a duration, at most those of 584 years.
 pub(super) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    let whole = duration.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(u64::from(duration.subsec_nanos()))
 }
