@@ -101,7 +101,6 @@ pub(super) enum Health {
 }
 
 /// What has been seen of a dependency while the circuit was closed.
-#[expect(clippy::large_enum_variant, reason = "one per circuit; a box would be one more load")]
 #[derive(Debug)]
 pub(super) enum Evidence {
     Streak { limit: u32, length: u32 },

@@ -65,7 +65,6 @@ impl Window {
 }
 
 /// The outcomes in a window. Every operation is O(1) in the number of calls.
-#[expect(clippy::large_enum_variant, reason = "one per circuit; a box would be one more load")]
 #[derive(Debug)]
 pub(super) enum Tally {
     Calls(LastCalls),
