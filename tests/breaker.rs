@@ -25,8 +25,7 @@ use tokio::{
     sync::{oneshot, watch},
     time::{Instant, advance, sleep},
 };
-use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_layer::Layer;
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 const SECOND: Duration = Duration::from_secs(1);
 const OPEN: Duration = Duration::from_secs(5);
