@@ -23,6 +23,7 @@ impl Name {
     }
 
     /// The text of the name.
+    #[inline]
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Inner::Static(name) => name,

@@ -22,6 +22,7 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
+    #[inline]
     pub(super) const fn new(switch: Arc<Switch>, pass: Pass) -> Self {
         Self { switch: Some(switch), pass, started: None, deadline: None }
     }

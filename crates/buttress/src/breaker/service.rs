@@ -53,6 +53,7 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S, C, Req>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         match &mut self.place {
             Some(place) => {
@@ -72,6 +73,7 @@ where
         self.instance.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let kept = self.place.as_mut().and_then(|place| place.begin());
         let admitted = match kept {

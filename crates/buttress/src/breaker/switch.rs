@@ -111,6 +111,9 @@ impl Switch {
 
     #[inline(never)]
     fn admit_or_reject(self: &Arc<Self>) -> Result<Guard, Rejection> {
+        if self.mode() == Mode::ForcedOpen {
+            return Err(self.reject(None));
+        }
         let now = self.nanos(Instant::now());
         let (admission, notes) = self.shared.admit(now, false, &|| self.settings.random.unit());
         self.tell(notes);

@@ -2,6 +2,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -38,7 +39,7 @@ where
     withdrawal: Option<Withdrawal>,
     /// The error of the attempt before, should there be no next one.
     last: Option<S::Error>,
-    layer: RetryLayer<C, R>,
+    layer: Arc<RetryLayer<C, R>>,
 }
 
 #[pin_project(project = StageProj)]
@@ -47,9 +48,9 @@ enum Stage<F> {
         #[pin]
         future: F,
     },
+    /// Boxed: it is made after a failure only, and every call would carry its size.
     Waiting {
-        #[pin]
-        timer: Sleep,
+        timer: Pin<Box<Sleep>>,
     },
     /// The kept instance is made ready for the next attempt.
     Readying,
@@ -61,12 +62,13 @@ where
     S: Service<Req>,
     C: Classify<Req, S::Response, S::Error>,
 {
+    #[inline]
     pub(super) fn new(
         future: S::Future,
         call: C::Call,
         repeat: Repeat,
         kept: Option<(S, Req)>,
-        layer: RetryLayer<C, R>,
+        layer: Arc<RetryLayer<C, R>>,
     ) -> Self {
         Self {
             stage: Stage::Calling { future },
@@ -91,17 +93,27 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             let mut this = self.as_mut().project();
             let next = match this.stage.as_mut().project() {
                 StageProj::Calling { future } => {
-                    let outcome = ready!(future.poll(cx));
-                    let verdict = this.layer.classify.verdict(this.call, outcome.as_ref());
-                    if verdict.is_success() {
-                        self.succeeded();
-                        return Poll::Ready(outcome);
-                    }
+                    // Judged apart: an outcome that is moved whole costs more.
+                    let (outcome, verdict) = match ready!(future.poll(cx)) {
+                        Ok(response) => {
+                            let verdict = this.layer.classify.verdict(this.call, Ok(&response));
+                            if verdict.is_success() {
+                                self.succeeded();
+                                return Poll::Ready(Ok(response));
+                            }
+                            (Ok(response), verdict)
+                        }
+                        Err(error) => {
+                            let verdict = this.layer.classify.verdict(this.call, Err(&error));
+                            (Err(error), verdict)
+                        }
+                    };
                     match self.as_mut().failed(verdict) {
                         Some(delay) => {
                             let this = self.as_mut().project();
@@ -109,14 +121,14 @@ where
                             *this.last = outcome.err();
                             match delay {
                                 Duration::ZERO => Stage::Readying,
-                                delay => Stage::Waiting { timer: sleep(delay) },
+                                delay => Stage::Waiting { timer: Box::pin(sleep(delay)) },
                             }
                         }
                         None => return Poll::Ready(outcome),
                     }
                 }
                 StageProj::Waiting { timer } => {
-                    ready!(timer.poll(cx));
+                    ready!(timer.as_mut().poll(cx));
                     Stage::Readying
                 }
                 StageProj::Readying => {
@@ -150,6 +162,7 @@ where
     C: Classify<Req, S::Response, S::Error>,
     R: Replay<Req>,
 {
+    #[inline]
     fn succeeded(&self) {
         if let Some(budget) = &self.layer.budget {
             budget.deposit();
@@ -163,7 +176,7 @@ where
     #[cold]
     fn failed(self: Pin<&mut Self>, verdict: Verdict) -> Option<Duration> {
         let this = self.project();
-        let RetryLayer { policy, budget, random, voice, .. } = this.layer;
+        let RetryLayer { policy, budget, random, voice, .. } = &**this.layer;
         let attempt = *this.attempt;
         voice.tell(Event::Failed { attempt, verdict });
         let deadline = [*this.end, Deadline::current()].into_iter().flatten().min();

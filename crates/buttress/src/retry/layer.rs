@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
@@ -144,6 +144,6 @@ impl<S, C: Clone, R: Clone> Layer<S> for RetryLayer<C, R> {
     type Service = Retry<S, C, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Retry { inner, layer: self.clone() }
+        Retry { inner, layer: Arc::new(self.clone()) }
     }
 }

@@ -1,5 +1,5 @@
 use std::{
-    mem,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -9,10 +9,16 @@ use super::{ResponseFuture, RetryLayer};
 use crate::{Classify, Repeat, Replay};
 
 /// The service of [`RetryLayer`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Retry<S, C, R> {
     pub(super) inner: S,
-    pub(super) layer: RetryLayer<C, R>,
+    pub(super) layer: Arc<RetryLayer<C, R>>,
+}
+
+impl<S: Clone, C, R> Clone for Retry<S, C, R> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), layer: self.layer.clone() }
+    }
 }
 
 impl<S, Req, C, R> Service<Req> for Retry<S, C, R>
@@ -25,10 +31,12 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S, Req, C, R>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let layer = &self.layer;
         let call = layer.classify.begin(&request);
@@ -39,14 +47,8 @@ where
             }
             _ => None,
         };
-        let (future, kept) = match copy {
-            Some(copy) => {
-                let next = self.inner.clone();
-                let mut inner = mem::replace(&mut self.inner, next);
-                (inner.call(request), Some((inner, copy)))
-            }
-            None => (self.inner.call(request), None),
-        };
-        ResponseFuture::new(future, call, repeat, kept, layer.clone())
+        // The clone goes into the future, to be made ready there should it be needed.
+        let kept = copy.map(|copy| (self.inner.clone(), copy));
+        ResponseFuture::new(self.inner.call(request), call, repeat, kept, self.layer.clone())
     }
 }

@@ -45,6 +45,7 @@ impl Deadline {
     }
 
     /// A deadline at a distance from when it is first looked at.
+    #[inline]
     pub(crate) const fn within(limit: Duration) -> Self {
         Self { at: None, within: Some(limit) }
     }
@@ -60,10 +61,12 @@ impl Deadline {
     }
 
     /// Runs `body` under this deadline, or under the surrounding one if that is nearer.
+    #[inline]
     pub fn scope<T>(self, body: impl FnOnce() -> T) -> T {
         /// Puts the outer deadline back, also when `body` panics.
         struct Restore(Deadline);
         impl Drop for Restore {
+            #[inline]
             fn drop(&mut self) {
                 AMBIENT.set(self.0);
             }
@@ -82,6 +85,7 @@ impl Deadline {
     }
 }
 
+#[inline]
 fn nearer<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),

@@ -37,6 +37,7 @@ enum Stage<S, F, Req> {
 }
 
 impl<S: Service<Req>, Req> ResponseFuture<S, Req> {
+    #[inline]
     pub(super) const fn calling(future: S::Future, layer: TimeoutLayer) -> Self {
         Self { stage: Stage::Calling { future }, end: None, timer: None, layer }
     }
@@ -54,6 +55,7 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let limit = this.layer.limit;
@@ -85,6 +87,7 @@ where
 }
 
 /// Polls what is under way, from readiness on to the response.
+#[inline]
 fn advance<S: Service<Req>, Req>(
     stage: &mut Pin<&mut Stage<S, S::Future, Req>>,
     cx: &mut Context<'_>,

@@ -33,6 +33,7 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S, Req>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         match self.renew {
             Some(_) => Poll::Ready(Ok(())),
@@ -40,6 +41,7 @@ where
         }
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         match self.renew {
             Some(renew) => {
