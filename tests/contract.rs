@@ -16,7 +16,7 @@ use buttress::{
     TimeoutLayer, Trigger, Verdict,
 };
 use buttress_sim::probe::{
-    Act, Hold, ProbeError, ProbeHandle, ProbeReply, ProbeRequest, ProbeService, Readiness,
+    Act, Alarm, Hold, ProbeError, ProbeHandle, ProbeReply, ProbeRequest, ProbeService, Readiness,
 };
 use tokio::time::timeout;
 use tower::{
@@ -443,4 +443,96 @@ async fn every_kind_of_failure_is_answered() {
             handle.assert_gone();
         }
     }
+}
+
+/// Polls calls of one task only when they were woken, in an order that changes each time, and
+/// drops some of them on the way. Whoever forgets to register a waker is found here.
+async fn polled_when_woken(
+    calls: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    seed: u64,
+    drops: bool,
+) -> usize {
+    let mut random = seed;
+    let mut draw = move |below: usize| {
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below.max(1)
+    };
+    let mut calls: Vec<_> = calls.into_iter().map(|call| (call, Alarm::new(), u64::MAX)).collect();
+    for _ in 0..2_000 {
+        while let Some(due) = {
+            let due: Vec<usize> = (0..calls.len())
+                .filter(|&index| calls[index].1.count() != calls[index].2)
+                .collect();
+            due.get(draw(due.len())).copied()
+        } {
+            let (call, alarm, seen) = &mut calls[due];
+            *seen = alarm.count();
+            let mut cx = Context::from_waker(alarm.waker());
+            if call.as_mut().poll(&mut cx).is_ready() || (drops && draw(12) == 0) {
+                drop(calls.swap_remove(due));
+            }
+        }
+        if calls.is_empty() {
+            break;
+        }
+        tokio::time::advance(SECOND / 4).await;
+    }
+    calls.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_5_whoever_waits_is_woken_whatever_the_order() {
+    let scenarios = scenarios();
+    for Row { name, over, .. } in table() {
+        for seed in 0..15 {
+            for hold in [Hold::Answer, Hold::Future, Hold::Reply] {
+                for drops in [false, true] {
+                    let permits = 1 + seed as u32 % 3;
+                    let (handle, inner) = probe(permits);
+                    handle.hold(hold);
+                    for step in 0..4 {
+                        let script = &scenarios[(seed as usize * 31 + step * 7) % scenarios.len()];
+                        handle.script(script.iter().map(|act| match act {
+                            Act::Hang => Act::Answer { after: 30 * SECOND },
+                            act => *act,
+                        }));
+                    }
+                    let service = over(inner);
+                    let calls = (0..5)
+                        .map(|id| {
+                            let service = service.clone();
+                            let call = async move {
+                                let _ = service.oneshot(ProbeRequest::new(id)).await;
+                            };
+                            Box::pin(call) as Pin<Box<dyn Future<Output = ()> + Send>>
+                        })
+                        .collect();
+                    let stuck = polled_when_woken(calls, seed, drops).await;
+                    let case = format!("{name}, seed {seed}, {permits} permits, {hold:?}, {drops}");
+                    assert_eq!(stuck, 0, "{case}: {:?}", handle.counts());
+                    drop(service);
+                    handle.assert_gone();
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_behind_a_circuit_that_opens_is_refused() {
+    let probe = ProbeService::new(1);
+    probe.handle().otherwise(Act::Hang);
+    let layer = BreakerLayer::default();
+    let breaker = layer.handle();
+    let service = ServiceBuilder::new().layer(layer).service(probe);
+    let mut first = service.clone();
+    let mut running = pin!(first.ready().await.unwrap().call(ProbeRequest::new(1)));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(running.as_mut().poll(&mut cx).is_pending());
+    let second = tokio::spawn(service.oneshot(ProbeRequest::new(2)));
+    tokio::time::sleep(SECOND).await;
+    breaker.force_open();
+    let outcome = timeout(100 * SECOND, second).await.expect("nobody tells it").unwrap();
+    assert!(matches!(outcome, Err(ProbeError::Rejected(Rejection::Open { .. }))));
 }

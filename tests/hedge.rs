@@ -11,9 +11,12 @@ use std::{
 
 use buttress::{
     Budget, EffectsIf, Event, Fault, HedgeLayer, OnFailure, Once, Quantile, Rejection, Teller,
-    Verdict, Why,
+    TimeoutLayer, Verdict, Why,
 };
-use tokio::time::{Instant, sleep};
+use buttress_sim::probe::{
+    Act, Hold, ProbeError, ProbeReply, ProbeRequest, ProbeService, Readiness,
+};
+use tokio::time::{Instant, sleep, timeout};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
 
 use crate::support::poll_once;
@@ -422,4 +425,233 @@ async fn works_without_send_or_static() {
             }
         }));
     assert_eq!(service.oneshot(0).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unacceptable_answer_frees_the_permit_that_the_next_attempt_needs() {
+    let probe = ProbeService::new(1);
+    probe.handle().hold(Hold::Reply);
+    let layer =
+        HedgeLayer::after(SECOND).classify(
+            |outcome: Result<&ProbeReply, &ProbeError>| match outcome {
+                Ok(reply) if reply.call() == 1 => Verdict::transient(),
+                Ok(_) => Verdict::success(),
+                Err(error) => error.verdict(),
+            },
+        );
+    let service = ServiceBuilder::new().layer(layer).service(probe);
+    let outcome = timeout(1_000 * SECOND, service.oneshot(ProbeRequest::new(1))).await;
+    assert_eq!(outcome.expect("the call waits for itself").unwrap().call(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_do_not_move_a_percentile() {
+    for (on_failure, attempts) in
+        [(OnFailure::Next, 2), (OnFailure::Next, 5), (OnFailure::Wait, 2), (OnFailure::Wait, 3)]
+    {
+        let layer =
+            HedgeLayer::percentile(Quantile::P90, SECOND).on_failure(on_failure).attempts(attempts);
+        let handle = layer.handle();
+        // Half fail at once, the others take up to 1 s.
+        let turn = Arc::new(AtomicU32::new(0));
+        let service = ServiceBuilder::new().layer(layer).service(service_fn(move |_: u32| {
+            let turn = turn.fetch_add(1, Ordering::Relaxed);
+            // SplitMix64.
+            let mut mixed = u64::from(turn + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            mixed ^= mixed >> 31;
+            let millis = (mixed >> 32) % 1_000;
+            let fails = mixed & 1 == 0;
+            async move {
+                if fails {
+                    return Err(Failed(0, Verdict::transient()));
+                }
+                sleep(Duration::from_millis(millis)).await;
+                Ok(())
+            }
+        }));
+        let mut sum = 0.0;
+        for call in 0..8_000 {
+            let _ = service.clone().oneshot(call).await;
+            if call >= 4_000 {
+                sum += handle.delay().unwrap().as_secs_f64() / 4_000.0;
+            }
+        }
+        assert!((0.88..=0.92).contains(&sum), "{on_failure:?}, {attempts} attempts: {sum}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_started_that_the_deadline_will_end_at_once() {
+    let probe = ProbeService::new(4);
+    let handle = probe.handle();
+    handle.otherwise(Act::Hang);
+    let budget = Budget::default().one_every(Duration::MAX);
+    let service = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(SECOND))
+        .layer(HedgeLayer::after(SECOND).budget(budget.clone()))
+        .service(probe);
+    assert!(service.oneshot(ProbeRequest::new(1)).await.is_err());
+    assert_eq!(handle.counts().calls, 1);
+    assert_eq!(budget.balance(), 10.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_attempts_at_once_let_others_run() {
+    for verdict in [Verdict::transient(), Verdict::rejected()] {
+        let probe = ProbeService::new(1);
+        let handle = probe.handle();
+        handle.otherwise(Act::fail(verdict));
+        // What is refused is refunded, so that no budget bounds it.
+        let layer = HedgeLayer::after(SECOND).attempts(10_000);
+        let mut service = ServiceBuilder::new().layer(layer).service(probe);
+        let mut call = Box::pin(service.ready().await.unwrap().call(ProbeRequest::new(1)));
+        let poll = poll_once(call.as_mut()).await;
+        assert!(poll.is_pending(), "{} attempts in one poll", handle.counts().calls);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_could_not_be_made_ready_is_told_once() {
+    let (told, observe) = log();
+    let probe = ProbeService::new(4);
+    let handle = probe.handle();
+    handle.script([Act::fail(Verdict::transient())]);
+    let layer = HedgeLayer::after(SECOND).observe(observe);
+    let mut service = ServiceBuilder::new().layer(layer).service(probe);
+    let call = service.ready().await.unwrap().call(ProbeRequest::new(1));
+    handle.readiness([Readiness::Fail(Verdict::transient())]);
+    assert!(call.await.is_err());
+    let expected = [
+        Event::Failed { attempt: 1, verdict: Verdict::transient() },
+        Event::Suppressed { attempt: 2, why: Why::NotReady },
+    ];
+    assert_eq!(*told.lock().unwrap(), expected, "there is no third attempt to be suppressed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suppressed_attempt_is_told_once_whatever_happens_later() {
+    let (told, observe) = log();
+    let (service, _) = scripted([fails(3 * SECOND, Verdict::throttled())]);
+    let budget = Budget::default().cap(1).one_every(Duration::MAX);
+    budget.withdraw().unwrap().spend();
+    let layer = HedgeLayer::after(SECOND).observe(observe).budget(budget);
+    assert!(ServiceBuilder::new().layer(layer).service(service).oneshot(0).await.is_err());
+    let expected = [
+        Event::Suppressed { attempt: 2, why: Why::Budget },
+        Event::Failed { attempt: 1, verdict: Verdict::throttled() },
+    ];
+    assert_eq!(*told.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_back_while_others_run_is_told() {
+    let throttled = fails(Duration::ZERO, Verdict::throttled());
+    for (plans, once, expected) in [
+        (
+            [answers(5 * SECOND), throttled],
+            false,
+            Event::Suppressed { attempt: 3, why: Why::Throttled },
+        ),
+        (
+            [answers(5 * SECOND), HANGS],
+            true,
+            Event::Suppressed { attempt: 2, why: Why::NotRepeatable },
+        ),
+    ] {
+        let (told, observe) = log();
+        let (service, _) = scripted(plans);
+        let layer = HedgeLayer::after(SECOND).attempts(3).observe(observe);
+        let outcome = if once {
+            ServiceBuilder::new().layer(layer.replay(Once)).service(service).oneshot(0).await
+        } else {
+            ServiceBuilder::new().layer(layer).service(service).oneshot(0).await
+        };
+        assert_eq!(outcome, Ok(1));
+        let told = told.lock().unwrap();
+        assert_eq!(told.iter().filter(|event| **event == expected).count(), 1, "{told:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_that_end_with_a_dropped_call_are_told() {
+    let (told, observe) = log();
+    let (service, _) = scripted([HANGS, HANGS]);
+    let service = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(3 * SECOND))
+        .layer(HedgeLayer::after(SECOND).observe(observe))
+        .service(service);
+    assert!(service.oneshot(0).await.is_err());
+    let told = told.lock().unwrap();
+    for expected in [
+        Event::Cancelled { attempt: 1, after: 3 * SECOND },
+        Event::Cancelled { attempt: 2, after: 2 * SECOND },
+    ] {
+        assert!(told.contains(&expected), "{told:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_does_not_erase_what_was_learned() {
+    let layer = HedgeLayer::learned();
+    let handle = layer.handle();
+    let number = Arc::new(AtomicU32::new(0));
+    let calls = number.clone();
+    let service = ServiceBuilder::new().layer(layer).service(service_fn(move |up: u32| {
+        let number = number.fetch_add(1, Ordering::Relaxed);
+        async move {
+            if up == 0 {
+                return Err(Failed(number, Verdict::transient()));
+            }
+            sleep(if number % 10 == 9 { 6 * SECOND } else { SECOND }).await;
+            Ok(number)
+        }
+    }));
+    for _ in 0..400 {
+        service.clone().oneshot(1).await.unwrap();
+    }
+    assert!(handle.delay().is_some());
+    let before = calls.load(Ordering::Relaxed);
+    while calls.load(Ordering::Relaxed) < before + 3_000 {
+        let _ = service.clone().oneshot(0).await;
+    }
+    assert!(handle.delay().is_some(), "3000 refusals said nothing of how long answers take");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_age_of_the_call_is_told_also_where_no_delay_is_due() {
+    let (told, observe) = log();
+    let (service, _) = scripted([fails(5 * SECOND, Verdict::transient()), answers(FAST)]);
+    let layer = HedgeLayer::after(Duration::MAX).observe(observe);
+    assert_eq!(ServiceBuilder::new().layer(layer).service(service).oneshot(0).await, Ok(2));
+    let expected = Event::Hedging { attempt: 2, after: 5 * SECOND, why: Why::Failure };
+    assert!(told.lock().unwrap().contains(&expected), "{:?}", told.lock().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_puzzling_failure_also_holds_an_attempt_that_waits_for_readiness() {
+    let probe = ProbeService::new(2);
+    let handle = probe.handle();
+    handle.otherwise(Act::Hang);
+    let layer = HedgeLayer::after(SECOND).attempts(3);
+    let mut service = ServiceBuilder::new().layer(layer).service(probe);
+    let mut call = Box::pin(service.ready().await.unwrap().call(ProbeRequest::new(1)));
+    for _ in 0..3 {
+        assert!(poll_once(call.as_mut()).await.is_pending());
+        tokio::time::advance(SECOND).await;
+    }
+    assert_eq!((handle.counts().calls, handle.counts().waiting), (2, 1));
+    handle.end(2, Act::fail(Verdict::unknown()));
+    assert!(poll_once(call.as_mut()).await.is_pending());
+    assert_eq!(handle.counts().calls, 2, "the first attempt still runs");
+    assert_eq!(handle.counts().waiting, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tie_with_the_delay_goes_to_the_answer() {
+    let (service, seen) = scripted([answers(SECOND)]);
+    let service = ServiceBuilder::new().layer(HedgeLayer::after(SECOND)).service(service);
+    assert_eq!(service.oneshot(0).await, Ok(1));
+    assert_eq!(seen.calls(), 1);
 }

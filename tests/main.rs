@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says what it expects")]
 
 mod breaker;
+mod budget;
 mod contract;
 mod hedge;
 mod http;

@@ -13,6 +13,7 @@ use buttress::{
     Backoff, Budget, ByFault, ClassifyExt, EffectsIf, Event, Fault, Jitter, Once, Rejection,
     RetryLayer, Teller, TimeoutLayer, Verdict, Why,
 };
+use buttress_sim::probe::{Act, ProbeError, ProbeReply, ProbeRequest, ProbeService, Readiness};
 use tokio::time::{Instant, sleep};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -293,4 +294,64 @@ async fn each_attempt_has_its_own_timeout() {
         }));
     assert!(service.oneshot(0).await.is_err());
     assert_eq!(start.elapsed(), (2 + 1 + 2 + 1 + 2) * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_attempts_at_once_let_others_run() {
+    let probe = ProbeService::new(1);
+    let handle = probe.handle();
+    handle.otherwise(Act::fail(Verdict::transient()));
+    let layer = RetryLayer::new().backoff(Backoff::none()).attempts(10_000);
+    let mut service = ServiceBuilder::new().layer(layer).service(probe);
+    let mut call = Box::pin(service.ready().await.unwrap().call(ProbeRequest::new(1)));
+    let poll = poll_once(call.as_mut()).await;
+    assert!(poll.is_pending(), "{} attempts in one poll", handle.counts().calls);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_attempt_is_refunded() {
+    let budget = Budget::default().cap(2).one_every(Duration::MAX);
+    let (service, calls) = failing([Verdict::transient(), Verdict::rejected()]);
+    let layer = RetryLayer::new().backoff(seconds()).budget(budget.clone());
+    let outcome = ServiceBuilder::new().layer(layer).service(service).oneshot(0).await;
+    assert_eq!(outcome, Err(Failed(2, Verdict::rejected())));
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+    assert_eq!(budget.balance(), 2.0, "the second attempt never left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_attempt_is_sent_after_its_own_limit() {
+    let probe = ProbeService::new(1);
+    let handle = probe.handle();
+    handle.otherwise(Act::fail(Verdict::transient()));
+    let layer = RetryLayer::new().backoff(seconds()).within(5 * SECOND);
+    let mut service = ServiceBuilder::new().layer(layer).service(probe);
+    let call = tokio::spawn(service.ready().await.unwrap().call(ProbeRequest::new(1)));
+    handle.block();
+    sleep(100 * SECOND).await;
+    handle.unblock();
+    let outcome = call.await.unwrap();
+    assert_eq!(outcome.unwrap_err(), ProbeError::Failed(Verdict::transient()));
+    assert_eq!(handle.counts().calls, 1, "an attempt was sent 95 s after the limit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unacceptable_answer_does_not_hide_an_earlier_error() {
+    let probe = ProbeService::new(1);
+    let handle = probe.handle();
+    handle.script([Act::fail(Verdict::transient())]);
+    let layer = RetryLayer::new().backoff(seconds()).classify(
+        |outcome: Result<&ProbeReply, &ProbeError>| match outcome {
+            Ok(_) => Verdict::transient(),
+            Err(error) => error.verdict(),
+        },
+    );
+    let mut service = ServiceBuilder::new().layer(layer).service(probe);
+    let mut call = Box::pin(service.ready().await.unwrap().call(ProbeRequest::new(1)));
+    assert!(poll_once(call.as_mut()).await.is_pending());
+    tokio::time::advance(SECOND).await;
+    assert!(poll_once(call.as_mut()).await.is_pending());
+    assert_eq!(handle.counts().calls, 2);
+    handle.readiness([Readiness::Fail(Verdict::permanent())]);
+    assert_eq!(call.await.unwrap_err(), ProbeError::Failed(Verdict::transient()));
 }

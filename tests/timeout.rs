@@ -108,3 +108,22 @@ async fn services_inside_see_the_nearest_deadline() {
     assert_eq!((first, later), (Some(start + LIMIT), Some(start + LIMIT)));
     assert_eq!(Deadline::current(), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn limits_of_nothing_and_without_end_hold() {
+    for limit in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+        for after in [Duration::ZERO, LIMIT] {
+            let service = ServiceBuilder::new()
+                .layer(TimeoutLayer::new(limit))
+                .layer(TimeoutLayer::new(limit).and_readiness())
+                .service(service_fn(async |n: u32| {
+                    if !after.is_zero() {
+                        sleep(after).await;
+                    }
+                    Ok::<_, BoxError>(n)
+                }));
+            let answered = service.oneshot(7).await.is_ok();
+            assert_eq!(answered, after.is_zero() || limit == Duration::MAX, "{limit:?}, {after:?}");
+        }
+    }
+}

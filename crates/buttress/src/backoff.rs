@@ -116,13 +116,14 @@ impl Backoff {
     /// The delay after the `failures`th failure, counted from 1.
     ///
     /// `previous` is the delay given last (zero at first); `unit` is a random number, at least
-    /// 0 and below 1.
+    /// 0 and below 1. What lies outside is taken for the nearer end.
     pub fn delay(&self, failures: u32, previous: Duration, unit: f64) -> Duration {
+        let unit = unit.clamp(0.0, 1.0);
         let grown = self.grown(failures);
         let spread = match self.jitter {
             Jitter::None => grown,
             Jitter::Full => scale(grown, unit),
-            Jitter::Equal => grown - scale(grown, 0.5) + scale(grown, 0.5 * unit),
+            Jitter::Equal => (grown - scale(grown, 0.5)).saturating_add(scale(grown, 0.5 * unit)),
             Jitter::Decorrelated => {
                 let high = nanos(previous).max(self.base).saturating_mul(3);
                 self.base.saturating_add(scale(high - self.base, unit))
@@ -218,7 +219,7 @@ mod tests {
         #[test]
         fn never_passes_the_cap_nor_panics(
             base in any::<u64>(), cap in any::<u64>(), factor in 1.0_f64..f64::MAX,
-            jitter in any_jitter(), n in any::<u32>(), prev in any::<u64>(), unit in 0.0_f64..1.0,
+            jitter in any_jitter(), n in any::<u32>(), prev in any::<u64>(), unit in any::<f64>(),
         ) {
             let (base, cap) = (Duration::from_nanos(base), Duration::from_nanos(cap));
             let backoff = Backoff::exponential(base, cap)

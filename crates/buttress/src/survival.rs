@@ -14,9 +14,12 @@ const FIRST: f64 = 1e-3;
 const GROWTH: f64 = 1.02;
 /// From 1 ms to 10 minutes: ln(600 000) / ln(1.02), and one for what is longer.
 const BUCKETS: usize = 673;
-/// Records in one of the two windows: enough to see a tail of 2 % with twenty attempts in it,
+/// Answers in one of the two windows: enough to see a tail of 2 % with twenty attempts in it,
 /// few enough to follow a change within minutes at a call per second.
 const WINDOW: u32 = 1_024;
+/// Steps of a curve: the search for the best delay looks at each pair. Latencies that fill more
+/// buckets than this have no edge that needs 2 %.
+const STEPS: usize = 256;
 /// Attempts that must have ended before anything is decided.
 const ENOUGH: u32 = 30;
 /// Attempts that must be seen to run longer than a delay before it is believed to pay.
@@ -44,16 +47,16 @@ fn bucket_of(age: Duration) -> usize {
 struct Window {
     ended: Vec<u32>,
     censored: Vec<u32>,
-    records: u32,
+    answers: u32,
 }
 
 impl Window {
     fn new() -> Self {
-        Self { ended: vec![0; BUCKETS], censored: vec![0; BUCKETS], records: 0 }
+        Self { ended: vec![0; BUCKETS], censored: vec![0; BUCKETS], answers: 0 }
     }
 }
 
-/// The ages of the last one to two thousand attempts.
+/// The ages of the last one to two thousand answers, and of the attempts cut short meanwhile.
 #[derive(Clone, Debug)]
 pub(crate) struct History {
     current: Window,
@@ -73,27 +76,29 @@ impl History {
 
     /// An attempt was cut short at this age, by cancellation, timeout or failure.
     ///
-    /// A failure says that the answer would have come later than this, and no more.
+    /// A failure says that the answer would have come later than this, and no more. It does not
+    /// turn the windows: in an outage, failures would wash out all that is known of answers.
     pub(crate) fn censored(&mut self, age: Duration) {
-        self.turn();
-        self.current.censored[bucket_of(age)] += 1;
+        let count = &mut self.current.censored[bucket_of(age)];
+        *count = count.saturating_add(1);
     }
 
     fn turn(&mut self) {
-        if self.current.records >= WINDOW {
+        if self.current.answers >= WINDOW {
             std::mem::swap(&mut self.current, &mut self.previous);
             self.current = Window::new();
         }
-        self.current.records += 1;
+        self.current.answers += 1;
     }
 
-    pub(crate) fn records(&self) -> u32 {
-        self.current.records + self.previous.records
+    /// Answers in both windows.
+    pub(crate) fn answers(&self) -> u32 {
+        self.current.answers + self.previous.answers
     }
 
     /// The survival curve, once enough attempts have ended.
     pub(crate) fn curve(&self) -> Option<Curve> {
-        let sum = |a: &[u32], b: &[u32], i: usize| f64::from(a[i] + b[i]);
+        let sum = |a: &[u32], b: &[u32], i: usize| f64::from(a[i]) + f64::from(b[i]);
         let ended = |i| sum(&self.current.ended, &self.previous.ended, i);
         let censored = |i| sum(&self.current.censored, &self.previous.censored, i);
         let completions: f64 = (0..BUCKETS).map(ended).sum();
@@ -121,8 +126,20 @@ impl History {
         if survival > 1e-9 {
             steps.push(Step { at: 2.0 * oldest, share: survival, beyond: 0.0 });
         }
+        while steps.len() > STEPS {
+            steps = coarser(&steps);
+        }
         Some(Curve { steps })
     }
+}
+
+/// Joins neighbours: half as many steps, each at the later of two.
+fn coarser(steps: &[Step]) -> Vec<Step> {
+    let joined = |pair: &[Step]| {
+        let share = pair.iter().map(|step| step.share).sum();
+        pair.last().map(|last| Step { share, ..*last })
+    };
+    steps.chunks(2).filter_map(joined).collect()
 }
 
 /// A drop of the survival curve.
@@ -356,7 +373,7 @@ mod tests {
         }
         let mean = history.curve().unwrap().mean();
         assert!((mean - 1.0).abs() < 0.02, "{mean}");
-        assert!(history.records() <= 2 * WINDOW);
+        assert!(history.answers() <= 2 * WINDOW);
     }
 
     /// Kaplan–Meier over the records themselves, and the cost by summing over all pairs.

@@ -11,7 +11,7 @@ use crate::sync::{AtomicU64, Ordering};
 pub(crate) struct Terms {
     /// Added at each success.
     pub(crate) per_success: u32,
-    /// Added per second, but never above one token.
+    /// The milliseconds in which one token trickles in, but never above one token; 0 for never.
     pub(crate) trickle: u32,
     /// The most it holds.
     pub(crate) cap: u32,
@@ -43,20 +43,21 @@ impl Level {
     /// Pays out the trickle up to `now`, in milliseconds that wrap.
     fn refilled(self, now: u32, terms: &Terms) -> Self {
         let elapsed = now.wrapping_sub(self.paid_until);
-        // More than half of the range ahead is a clock read late by another thread, not 25 days.
-        if elapsed > u32::MAX / 2 {
+        // Less than a minute short of a full turn, which is 49 days, is a clock that another
+        // thread read before us.
+        if elapsed > u32::MAX - 60_000 {
             return self;
         }
         let full = TOKEN.min(terms.cap);
         if self.balance >= full || terms.trickle == 0 {
             return Self { paid_until: now, ..self };
         }
-        let due = u64::from(elapsed) * u64::from(terms.trickle) / 1_000;
+        let due = u64::from(elapsed) * u64::from(TOKEN) / u64::from(terms.trickle);
         if due >= u64::from(full - self.balance) {
             return Self { balance: full, paid_until: now };
         }
         // The fraction that did not make a thousandth stays owed.
-        let paid = due * 1_000 / u64::from(terms.trickle);
+        let paid = due * u64::from(terms.trickle) / u64::from(TOKEN);
         Self {
             balance: self.balance + due as u32,
             paid_until: self.paid_until.wrapping_add(paid as u32),

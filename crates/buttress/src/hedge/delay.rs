@@ -91,17 +91,21 @@ impl Learned {
     }
 
     fn record(&self, record: impl FnOnce(&mut History)) {
-        // A panic cannot leave the history half written: it holds only counts.
-        let mut lesson = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        record(&mut lesson.history);
-        lesson.fresh += 1;
-        // The more is known the less a record changes; the sweep costs some microseconds.
-        if lesson.fresh < (lesson.history.records() / 16).max(8) {
-            return;
-        }
-        lesson.fresh = 0;
+        let curve = {
+            // A panic cannot leave the history half written: it holds only counts.
+            let mut lesson = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+            record(&mut lesson.history);
+            lesson.fresh += 1;
+            // The more is known the less a record changes.
+            if lesson.fresh < (lesson.history.answers() / 16).max(8) {
+                return;
+            }
+            lesson.fresh = 0;
+            lesson.history.curve()
+        };
+        // The sweep over it costs up to some hundred microseconds: others need not wait.
         let price = self.price.map(|price| price.as_secs_f64());
-        let best = lesson.history.curve().and_then(|curve| curve.best_delay(price));
+        let best = curve.and_then(|curve| curve.best_delay(price));
         let nanos = best.map_or(OFF, |delay| delay.as_nanos() as u64);
         self.delay.store(nanos, Ordering::Relaxed);
     }

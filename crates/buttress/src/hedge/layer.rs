@@ -8,7 +8,7 @@ use super::{
     schedule::OnFailure,
 };
 use crate::{
-    Budget, ByClone, ByFault, Name, Observe, Quantile,
+    Budget, ByClone, ByFault, Name, Observe, Quantile, Why,
     event::{Pattern, Voice},
 };
 
@@ -29,6 +29,13 @@ pub(super) struct Settings<C, R> {
     pub(super) classify: C,
     pub(super) replay: R,
     pub(super) voice: Voice,
+}
+
+impl<C, R> Settings<C, R> {
+    /// Why a request of which nothing was kept is sent once.
+    pub(super) const fn why_alone(&self) -> Why {
+        if self.attempts > 1 { Why::NotRepeatable } else { Why::Attempts }
+    }
 }
 
 impl HedgeLayer {
@@ -176,7 +183,7 @@ impl<S, C: Clone, R: Clone> Layer<S> for HedgeLayer<C, R> {
     type Service = Hedge<S, C, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Hedge { inner, others: Vec::new(), settings: self.settings.clone() }
+        Hedge { inner, others: Vec::new(), settings: Arc::new(self.settings.clone()) }
     }
 }
 
@@ -185,6 +192,6 @@ impl<S: Clone, C: Clone, R: Clone> Layer<S> for HedgeLayer<C, R, Vec<S>> {
 
     fn layer(&self, inner: S) -> Self::Service {
         let others = self.targets.iter().cloned().map(Some).collect();
-        Hedge { inner, others, settings: self.settings.clone() }
+        Hedge { inner, others, settings: Arc::new(self.settings.clone()) }
     }
 }

@@ -75,6 +75,7 @@ mod delay;
 mod future;
 mod handle;
 mod layer;
+mod race;
 mod schedule;
 mod service;
 

@@ -52,7 +52,7 @@ pub(super) struct Course {
     barred: u64,
     /// The target of the attempt launched last.
     target: u32,
-    /// When the last attempt was launched; unknown for the first until somebody had to wait.
+    /// When the last attempt was launched; the first when the call began.
     last: Option<Instant>,
     /// A failure asks for the next attempt now.
     urge: bool,
@@ -99,9 +99,16 @@ impl Course {
         self.barred & (1 << target) != 0
     }
 
-    /// What is to be done; `gap` tells the wait after the attempt launched last.
+    /// Whether none is to be started while others run.
+    pub(super) const fn is_held(&self) -> bool {
+        self.puzzled && self.running > 0
+    }
+
+    /// What is to be done; `begun` is when the call began, `gap` tells the wait after the attempt
+    /// launched last.
     pub(super) fn next(
-        &mut self,
+        &self,
+        begun: Instant,
         now: impl FnOnce() -> Instant,
         gap: impl FnOnce() -> Option<Duration>,
     ) -> Next {
@@ -111,7 +118,7 @@ impl Course {
         if self.launched >= self.attempts {
             return Next::Stop(Why::Attempts);
         }
-        if self.puzzled && self.running > 0 {
+        if self.is_held() {
             return Next::Hold;
         }
         if self.urge {
@@ -124,8 +131,7 @@ impl Course {
             return Next::Launch(Why::Schedule);
         }
         let now = now();
-        let last = *self.last.get_or_insert(now);
-        match last.checked_add(gap) {
+        match self.last.unwrap_or(begun).checked_add(gap) {
             Some(at) if at <= now => Next::Launch(Why::Delay),
             Some(at) => Next::At(at),
             // Further off than a clock can tell.
@@ -158,9 +164,9 @@ impl Course {
         self.urge = true;
     }
 
-    /// No further attempt is to be made.
-    pub(super) const fn stop(&mut self, why: Why) {
-        self.stopped = Some(why);
+    /// No further attempt is to be made. The first reason stands.
+    pub(super) fn stop(&mut self, why: Why) {
+        self.stopped.get_or_insert(why);
     }
 
     /// An attempt failed.
@@ -184,7 +190,7 @@ impl Course {
     fn bar(&mut self, target: u32, why: Why) {
         self.barred |= 1 << target;
         if self.next_target().is_none() {
-            self.stopped = Some(why);
+            self.stop(why);
         }
     }
 }
@@ -210,24 +216,27 @@ mod tests {
     fn starts_one_after_each_gap() {
         let t = start();
         let mut course = Course::new(3, 1, OnFailure::Next);
-        assert_eq!(course.next(|| t, every_second), Next::At(t + SECOND));
+        assert_eq!(course.next(t, || t, every_second), Next::At(t + SECOND));
         let late = t + SECOND;
-        assert_eq!(course.next(|| late, every_second), Next::Launch(Why::Delay));
+        assert_eq!(course.next(t, || late, every_second), Next::Launch(Why::Delay));
         course.launch(0, late);
-        assert_eq!(course.next(|| late, every_second), Next::At(t + 2 * SECOND));
+        assert_eq!(course.next(t, || late, every_second), Next::At(t + 2 * SECOND));
         course.launch(0, t + 2 * SECOND);
-        assert_eq!(course.next(|| t, every_second), Next::Stop(Why::Attempts));
+        assert_eq!(course.next(t, || t, every_second), Next::Stop(Why::Attempts));
     }
 
     #[test]
     fn reads_no_clock_for_what_is_immediate() {
         let clock = || -> Instant { panic!("no clock is needed") };
         let mut course = Course::new(2, 1, OnFailure::Next);
-        assert_eq!(course.next(clock, || Some(Duration::ZERO)), Next::Launch(Why::Schedule));
+        assert_eq!(
+            course.next(start(), clock, || Some(Duration::ZERO)),
+            Next::Launch(Why::Schedule)
+        );
         course.failed(Kind::Transient, 0);
-        assert_eq!(course.next(clock, every_second), Next::Launch(Why::Failure));
-        let mut single = Course::new(1, 1, OnFailure::Next);
-        assert_eq!(single.next(clock, every_second), Next::Stop(Why::Attempts));
+        assert_eq!(course.next(start(), clock, every_second), Next::Launch(Why::Failure));
+        let single = Course::new(1, 1, OnFailure::Next);
+        assert_eq!(single.next(start(), clock, every_second), Next::Stop(Why::Attempts));
     }
 
     #[test]
@@ -237,7 +246,7 @@ mod tests {
             let mut course = Course::new(9, targets, OnFailure::Next);
             course.launch(0, t);
             let after = course.failed(kind, 0);
-            (after, course.next(|| t, every_second), course.next_target())
+            (after, course.next(t, || t, every_second), course.next_target())
         };
         let go = Next::Launch(Why::Failure);
         assert_eq!(after(Kind::Transient, 1), (After::Race, go, Some(0)));
@@ -256,9 +265,9 @@ mod tests {
         let mut course = Course::new(9, 1, OnFailure::Next);
         course.launch(0, t);
         course.failed(Kind::Unknown, 0);
-        assert_eq!(course.next(|| t + 5 * SECOND, every_second), Next::Hold);
+        assert_eq!(course.next(t, || t + 5 * SECOND, every_second), Next::Hold);
         course.failed(Kind::Transient, 0);
-        assert_eq!(course.next(|| t, every_second), Next::Launch(Why::Failure));
+        assert_eq!(course.next(t, || t, every_second), Next::Launch(Why::Failure));
     }
 
     #[test]
@@ -266,7 +275,7 @@ mod tests {
         let t = start();
         let mut course = Course::new(9, 1, OnFailure::Wait);
         course.failed(Kind::Transient, 0);
-        assert_eq!(course.next(|| t, every_second), Next::At(t + SECOND));
+        assert_eq!(course.next(t, || t, every_second), Next::At(t + SECOND));
         let mut course = Course::new(9, 1, OnFailure::Propagate);
         course.launch(0, t);
         assert_eq!(course.failed(Kind::Transient, 0), After::Return);
@@ -299,6 +308,7 @@ mod tests {
             let on_failure = [OnFailure::Next, OnFailure::Wait, OnFailure::Propagate][failure];
             let mut course = Course::new(attempts, targets, on_failure);
             let mut now = start();
+            let begun = now;
             let mut running = vec![0_u32];
             let mut barred = vec![];
             for (kind, fail, later) in events {
@@ -314,7 +324,7 @@ mod tests {
                     }
                 }
                 let gap = gaps[course.launched() as usize % gaps.len()].map(Duration::from_secs);
-                let next = course.next(|| now, || gap);
+                let next = course.next(begun, || now, || gap);
                 match next {
                     Next::Launch(_) => {
                         let target = course.next_target().expect("a launch has a target");

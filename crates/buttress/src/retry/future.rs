@@ -15,7 +15,12 @@ use super::{
     RetryLayer,
     policy::{Decision, Facts},
 };
-use crate::{Classify, Deadline, Event, Repeat, Replay, Verdict, Why, Withdrawal};
+use crate::{
+    Classify, Deadline, Event, Kind, Repeat, Replay, Verdict, Why, Withdrawal, budget::poll_attempt,
+};
+
+/// Attempts sent in one poll before others may run.
+const SENT_PER_POLL: u32 = 32;
 
 /// The future of [`Retry`](super::Retry).
 #[pin_project]
@@ -37,6 +42,8 @@ where
     delay: Duration,
     /// Paid for the attempt that is being waited for, and not yet spent.
     withdrawal: Option<Withdrawal>,
+    /// What the running attempt cost, should it turn out that it was never sent.
+    cost: u32,
     /// The error of the attempt before, should there be no next one.
     last: Option<S::Error>,
     layer: Arc<RetryLayer<C, R>>,
@@ -79,6 +86,7 @@ where
             end: layer.limit.and_then(|limit| Instant::now().checked_add(limit)),
             delay: Duration::ZERO,
             withdrawal: None,
+            cost: 0,
             last: None,
             layer,
         }
@@ -95,30 +103,34 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut sent = 0;
         loop {
             let mut this = self.as_mut().project();
             let next = match this.stage.as_mut().project() {
                 StageProj::Calling { future } => {
                     // Judged apart: an outcome that is moved whole costs more.
-                    let (outcome, verdict) = match ready!(future.poll(cx)) {
-                        Ok(response) => {
-                            let verdict = this.layer.classify.verdict(this.call, Ok(&response));
-                            if verdict.is_success() {
-                                self.succeeded();
-                                return Poll::Ready(Ok(response));
+                    let (outcome, verdict) =
+                        match ready!(poll_attempt(this.layer.budget.as_ref(), future, cx)) {
+                            Ok(response) => {
+                                let verdict = this.layer.classify.verdict(this.call, Ok(&response));
+                                if verdict.is_success() {
+                                    self.succeeded();
+                                    return Poll::Ready(Ok(response));
+                                }
+                                (Ok(response), verdict)
                             }
-                            (Ok(response), verdict)
-                        }
-                        Err(error) => {
-                            let verdict = this.layer.classify.verdict(this.call, Err(&error));
-                            (Err(error), verdict)
-                        }
-                    };
+                            Err(error) => {
+                                let verdict = this.layer.classify.verdict(this.call, Err(&error));
+                                (Err(error), verdict)
+                            }
+                        };
                     match self.as_mut().failed(verdict) {
                         Some(delay) => {
                             let this = self.as_mut().project();
                             // An unacceptable response is let go before the wait, body and all.
-                            *this.last = outcome.err();
+                            if let Err(error) = outcome {
+                                *this.last = Some(error);
+                            }
                             match delay {
                                 Duration::ZERO => Stage::Readying,
                                 delay => Stage::Waiting { timer: Box::pin(sleep(delay)) },
@@ -143,6 +155,22 @@ where
                         this.stage.set(Stage::Done);
                         return Poll::Ready(Err(error));
                     }
+                    // The wait for readiness knows no limit of its own.
+                    if this.end.is_some_and(|end| Instant::now() >= end)
+                        && let Some(error) = this.last.take()
+                    {
+                        *this.withdrawal = None;
+                        let attempt = *this.attempt + 1;
+                        this.layer.voice.tell(Event::Suppressed { attempt, why: Why::Deadline });
+                        this.stage.set(Stage::Done);
+                        return Poll::Ready(Err(error));
+                    }
+                    // With failures at hand, a call of very many attempts would keep the thread.
+                    sent += 1;
+                    if sent > SENT_PER_POLL {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     match self.as_mut().send() {
                         Some(future) => Stage::Calling { future },
                         None => return Poll::Pending,
@@ -165,7 +193,7 @@ where
     #[inline]
     fn succeeded(&self) {
         if let Some(budget) = &self.layer.budget {
-            budget.deposit();
+            budget.earn();
         }
         if self.attempt > 1 {
             self.layer.voice.tell(Event::Won { attempt: self.attempt });
@@ -179,6 +207,11 @@ where
         let RetryLayer { policy, budget, random, voice, .. } = &**this.layer;
         let attempt = *this.attempt;
         voice.tell(Event::Failed { attempt, verdict });
+        if verdict.kind == Kind::Rejected
+            && let Some(budget) = budget
+        {
+            budget.refund(std::mem::take(this.cost));
+        }
         let deadline = [*this.end, Deadline::current()].into_iter().flatten().min();
         let facts = Facts {
             attempt,
@@ -216,9 +249,7 @@ where
         let more = *this.attempt < this.layer.policy.attempts;
         let copy = if more { this.layer.replay.copy(&request) } else { None };
         *this.call = this.layer.classify.begin(&request);
-        if let Some(withdrawal) = this.withdrawal.take() {
-            withdrawal.spend();
-        }
+        *this.cost = this.withdrawal.take().map_or(0, Withdrawal::spend_all);
         let future = inner.call(request);
         *this.kept = copy.map(|copy| (inner, copy));
         Some(future)
