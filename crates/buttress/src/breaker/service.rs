@@ -6,7 +6,9 @@ use std::{
 
 use tower_service::Service;
 
-use super::{BreakerHandle, ResponseFuture, instance::Instance, place::Place, switch::Switch};
+use super::{
+    BreakerHandle, ResponseFuture, instance::Instance, place::Place, switch::Switch, waiters::Seat,
+};
 use crate::{ByFault, Classify, FromRejection};
 
 /// The service of [`BreakerLayer`](super::BreakerLayer).
@@ -17,6 +19,8 @@ pub struct Breaker<S, C = ByFault> {
     /// In the mode of backpressure: where this instance waits. Boxed, since services are cloned
     /// once per call and this mode is rare.
     place: Option<Box<Place>>,
+    /// Where this instance learns that the circuit opened while it waits for the inner service.
+    seat: Option<Box<Seat>>,
 }
 
 impl<S, C> Breaker<S, C> {
@@ -27,12 +31,22 @@ impl<S, C> Breaker<S, C> {
         backpressure: bool,
     ) -> Self {
         let place = backpressure.then(|| Box::new(Place::new(switch.clone())));
-        Self { instance, switch, classify, place }
+        Self { instance, switch, classify, place, seat: None }
     }
 
     /// The handle of the circuit.
     pub fn handle(&self) -> BreakerHandle {
         BreakerHandle::new(self.switch.clone())
+    }
+}
+
+impl<S, C> Breaker<S, C> {
+    /// Lets the inner service be: the call will be refused, or find out.
+    #[cold]
+    fn leave_alone<E>(&mut self) -> Poll<Result<(), E>> {
+        self.seat = None;
+        self.instance.let_go();
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -64,13 +78,22 @@ where
             }
             None => {
                 if !self.switch.may_pass(self.instance.is_single()) {
-                    // The inner service is left alone; the call will be refused, or find out.
-                    self.instance.let_go();
-                    return Poll::Ready(Ok(()));
+                    return self.leave_alone();
                 }
             }
         }
-        self.instance.poll_ready(cx)
+        let poll = self.instance.poll_ready(cx);
+        if poll.is_ready() || self.place.is_some() {
+            self.seat = None;
+            return poll;
+        }
+        let seat = self.seat.get_or_insert_with(|| Box::new(Seat::new(self.switch.clone())));
+        seat.register(cx.waker());
+        // It may have opened before the waker was in place.
+        if !self.switch.may_pass(self.instance.is_single()) {
+            return self.leave_alone();
+        }
+        poll
     }
 
     #[inline]

@@ -3,9 +3,11 @@
 use std::{
     collections::BTreeMap,
     fmt, mem,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     task::Waker,
 };
+
+use super::switch::Switch;
 
 /// The wakers of the service instances that wait, at most one for each.
 #[derive(Default)]
@@ -45,6 +47,30 @@ impl Waiters {
 
     fn with<T>(&self, act: impl FnOnce(&mut List) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// One who waits for something else, and wants to know if the door closes meanwhile.
+pub(super) struct Seat {
+    switch: Arc<Switch>,
+    ticket: u64,
+}
+
+impl Seat {
+    pub(super) fn new(switch: Arc<Switch>) -> Self {
+        let ticket = switch.waiters().ticket();
+        Self { switch, ticket }
+    }
+
+    /// Sets who is woken. Look at the circuit after this, not before.
+    pub(super) fn register(&self, waker: &Waker) {
+        self.switch.waiters().register(self.ticket, waker);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.switch.waiters().remove(self.ticket);
     }
 }
 
