@@ -91,10 +91,17 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let outcome = loop {
+        let error = loop {
             let future = match this.stage.as_mut().project() {
                 StageProj::Calling { future } => match future.poll(cx) {
-                    Poll::Ready(outcome) => break outcome,
+                    // Judged apart: an outcome that is moved whole costs more.
+                    Poll::Ready(Ok(response)) => {
+                        if let Some(Running { guard, call }) = this.running {
+                            guard.settle(this.classify.verdict(call, Ok(&response)));
+                        }
+                        return Poll::Ready(Ok(response));
+                    }
+                    Poll::Ready(Err(error)) => break error,
                     Poll::Pending => {
                         if let Some(running) = this.running {
                             running.guard.pending();
@@ -104,7 +111,7 @@ where
                 },
                 StageProj::Readying { inner, request } => {
                     if let Err(error) = ready!(inner.poll_ready(cx)) {
-                        break Err(error);
+                        break error;
                     }
                     let Some(request) = request.take() else { return Poll::Pending };
                     // The wait may have been long: a circuit that opened meanwhile holds.
@@ -125,11 +132,10 @@ where
             };
             this.stage.set(Stage::Calling { future });
         };
-        if let Some(running) = this.running {
-            let verdict = this.classify.verdict(&running.call, outcome.as_ref());
-            running.guard.settle(verdict);
+        if let Some(Running { guard, call }) = this.running {
+            guard.settle(this.classify.verdict(call, Err(&error)));
         }
-        Poll::Ready(outcome)
+        Poll::Ready(Err(error))
     }
 }
 

@@ -66,8 +66,31 @@ impl<S> Instance<S> {
         }
     }
 
-    /// Calls with permission, or refuses and lets go.
+    /// Whether a call can be made of it now.
     #[inline]
+    pub(super) fn is_ready(&self) -> bool {
+        self.readiness == Readiness::Ready
+    }
+
+    /// Calls with permission: the way of all calls while all is well.
+    #[inline]
+    pub(super) fn call_ready<C, Req>(
+        &mut self,
+        guard: Guard,
+        classify: &C,
+        request: Req,
+    ) -> ResponseFuture<S, C, Req>
+    where
+        S: Service<Req>,
+        C: Classify<Req, S::Response, S::Error> + Clone,
+    {
+        self.readiness = Readiness::Fresh;
+        let call = classify.begin(&request);
+        ResponseFuture::calling(self.inner.call(request), guard, classify.clone(), call)
+    }
+
+    /// Calls with permission, or refuses and lets go.
+    #[inline(never)]
     pub(super) fn call<C, Req>(
         &mut self,
         admitted: Result<Guard, Rejection>,
@@ -85,19 +108,15 @@ impl<S> Instance<S> {
                 return ResponseFuture::rejected(rejection, classify.clone());
             }
         };
-        let call = classify.begin(&request);
-        match (self.readiness, self.renew) {
-            (Readiness::Fresh | Readiness::Waiting, Some(renew)) => {
+        match self.renew {
+            Some(renew) if !self.is_ready() => {
+                let call = classify.begin(&request);
                 let next = renew(&self.inner);
                 let inner = mem::replace(&mut self.inner, next);
                 self.readiness = Readiness::Fresh;
                 ResponseFuture::readying(inner, request, guard, classify.clone(), call)
             }
-            _ => {
-                self.readiness = Readiness::Fresh;
-                let future = self.inner.call(request);
-                ResponseFuture::calling(future, guard, classify.clone(), call)
-            }
+            _ => self.call_ready(guard, classify, request),
         }
     }
 }

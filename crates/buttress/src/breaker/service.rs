@@ -98,6 +98,12 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        if self.place.is_none()
+            && self.instance.is_ready()
+            && let Some(guard) = self.switch.pass()
+        {
+            return self.instance.call_ready(guard, &self.classify, request);
+        }
         let kept = self.place.as_mut().and_then(|place| place.begin());
         let admitted = match kept {
             Some(guard) => Ok(guard),

@@ -100,17 +100,18 @@ impl Switch {
         self.shared.shut_until().is_some_and(|until| self.nanos(Instant::now()) >= until)
     }
 
-    /// Decides about a call.
+    /// Lets a call pass if the circuit is closed.
     #[inline]
-    pub(super) fn admit(self: &Arc<Self>) -> Result<Guard, Rejection> {
-        if let Some(pass) = self.shared.pass() {
-            return Ok(Guard::new(self.clone(), pass));
-        }
-        self.admit_or_reject()
+    pub(super) fn pass(self: &Arc<Self>) -> Option<Guard> {
+        self.shared.pass().map(|pass| Guard::new(self.clone(), pass))
     }
 
+    /// Decides about a call.
     #[inline(never)]
-    fn admit_or_reject(self: &Arc<Self>) -> Result<Guard, Rejection> {
+    pub(super) fn admit(self: &Arc<Self>) -> Result<Guard, Rejection> {
+        if let Some(guard) = self.pass() {
+            return Ok(guard);
+        }
         if self.mode() == Mode::ForcedOpen {
             return Err(self.reject(None));
         }
