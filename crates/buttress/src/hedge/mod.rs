@@ -58,7 +58,11 @@
 //!
 //! # Cancellation
 //! Dropping the future drops all attempts. What had not been sent is paid back to the budget; how
-//! long each had run is remembered by a learned delay.
+//! long each had run is told, and remembered by a learned delay. An answer that was not accepted is
+//! kept as the most telling failure, unless the next attempt has to wait for readiness: it is then
+//! dropped, lest it hold what that one waits for.
+//!
+//! No further attempt starts once a surrounding [deadline](crate::Deadline) has passed.
 //!
 //! # Errors
 //! None of its own. A further attempt whose service cannot be made ready is a failed attempt.

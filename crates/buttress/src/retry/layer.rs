@@ -95,7 +95,8 @@ impl<C, R> RetryLayer<C, R> {
         self
     }
 
-    /// Bounds the time after which no further wait begins, from the call on.
+    /// Bounds the time after which no further wait begins and no further attempt is sent, from
+    /// the call on. An attempt that runs by then is not cut short.
     ///
     /// A surrounding [`TimeoutLayer`](crate::TimeoutLayer) is respected without it.
     #[must_use]
