@@ -1,6 +1,15 @@
 //! How often our layers allocate while nothing goes wrong.
 
-use buttress_benches::{Kind, Subject, runtime};
+use std::{
+    future::Future,
+    pin::pin,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use buttress::{BreakerLayer, HedgeLayer, Once, RetryLayer, TimeoutLayer};
+use buttress_benches::{Bare, Kind, Subject, runtime};
+use tower::{Layer, Service, ServiceBuilder};
 
 /// Calls that are counted, after as many that are not.
 const CALLS: u64 = 1_000;
@@ -32,6 +41,43 @@ fn our_layers_do_not_allocate() {
             subject.id()
         );
     }
+}
+
+/// Allocations of a call that is polled once, has to wait, and is dropped.
+fn of_a_call_that_waits<S: Service<u64>>(mut service: S) -> u64 {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut count = 0;
+    // The first of them makes what is made once.
+    for _ in 0..2 {
+        assert!(service.poll_ready(&mut cx).is_ready());
+        count = allocation_counter::measure(|| {
+            let call = pin!(service.call(Bare::HANGS));
+            assert!(call.poll(&mut cx).is_pending());
+        })
+        .count_total;
+    }
+    count
+}
+
+#[test]
+fn a_call_that_waits_allocates_once_for_its_hedge_and_never_else() {
+    let runtime = runtime().expect("the system has a clock");
+    let _inside = runtime.enter();
+    let second = Duration::from_secs(1);
+    let hedge = HedgeLayer::after(second);
+    assert_eq!(of_a_call_that_waits(TimeoutLayer::new(second).layer(Bare)), 0);
+    assert_eq!(of_a_call_that_waits(RetryLayer::new().layer(Bare)), 0);
+    assert_eq!(of_a_call_that_waits(BreakerLayer::default().layer(Bare)), 0);
+    assert_eq!(of_a_call_that_waits(hedge.clone().replay(Once).layer(Bare)), 0);
+    assert_eq!(of_a_call_that_waits(hedge.clone().layer(Bare)), 1);
+    let stack = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(10 * second))
+        .layer(RetryLayer::new())
+        .layer(hedge)
+        .layer(BreakerLayer::default())
+        .layer(TimeoutLayer::new(second))
+        .service(Bare);
+    assert_eq!(of_a_call_that_waits(stack), 1);
 }
 
 /// That what is counted above is counted at all.
