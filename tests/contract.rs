@@ -1,7 +1,8 @@
 //! The laws that every layer keeps: a table of layers, and a test per law that walks it.
 //!
-//! The probe below the layers panics when it is misused, naming the law; the tests here look at
-//! what is left alive.
+//! The probe below the layers panics when it is misused, naming the law (so law 1 is checked by
+//! every test here); the tests look at what is left alive. Law 8, no allocation, is counted where
+//! an allocator may count: in `benches/allocations.rs`.
 
 use std::{
     future::Future,
@@ -12,8 +13,8 @@ use std::{
 };
 
 use buttress::{
-    Backoff, BreakerLayer, Budget, HedgeLayer, Jitter, Kind, Once, Quantile, Rejection, RetryLayer,
-    TimeoutLayer, Trigger, Verdict,
+    Backoff, BreakerHandle, BreakerLayer, Budget, Cusum, Factor, HedgeLayer, Jitter, Kind, Once,
+    Quantile, Ratio, Rejection, RetryLayer, TimeoutLayer, Trigger, Verdict, breaker::State,
 };
 use buttress_sim::probe::{
     Act, Alarm, Hold, ProbeError, ProbeHandle, ProbeReply, ProbeRequest, ProbeService, Readiness,
@@ -310,6 +311,84 @@ fn law_7_an_answer_at_hand_needs_no_timer() {
             assert_eq!(handle.counts().calls, 1, "{name}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_4_who_answers_alone_leaves_no_readied_instance() {
+    type Case = (&'static str, fn(Stack) -> (Stack, BreakerHandle));
+    let cases: [Case; 3] = [
+        ("breaker", |s| {
+            let layer = BreakerLayer::default();
+            let handle = layer.handle();
+            (boxed(layer, s), handle)
+        }),
+        ("keyed breaker", |s| {
+            let layer = BreakerLayer::default().keyed(|_: &ProbeRequest| ());
+            let handle = layer.handle().of(());
+            (boxed(layer, s), handle)
+        }),
+        ("the stack", |s| {
+            let layer = BreakerLayer::default();
+            let handle = layer.handle();
+            let stack = ServiceBuilder::new().layer(TimeoutLayer::new(SECOND)).layer(layer);
+            (boxed(stack, s), handle)
+        }),
+    ];
+    for (name, over) in cases {
+        let (handle, inner) = probe(1);
+        let (mut service, breaker) = over(inner.clone());
+        service.ready().await.unwrap();
+        handle.assert_reserved(1);
+        breaker.force_open();
+        let outcome = service.call(ProbeRequest::new(1)).await;
+        assert!(matches!(outcome, Err(ProbeError::Rejected(_))), "{name}");
+        assert_eq!(handle.counts().calls, 0, "{name}");
+        // The only permit is free for others, and stays so while calls are refused.
+        handle.assert_idle();
+        if name != "keyed breaker" {
+            // The key is unknown before the call.
+            assert!(service.ready().await.is_ok(), "{name}");
+            handle.assert_reserved(0);
+        }
+        assert!(timeout(SECOND, inner.oneshot(ProbeRequest::new(2))).await.is_ok(), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_10_a_result_from_before_a_trip_changes_nothing() {
+    for late in [Act::answer(), Act::fail(Verdict::transient())] {
+        let (handle, inner) = probe(4);
+        handle.script([Act::Hang, Act::fail(Verdict::transient())]);
+        let layer = touchy();
+        let breaker = layer.handle();
+        let service = boxed(layer, inner);
+        let early = tokio::spawn(service.clone().oneshot(ProbeRequest::new(1)));
+        tokio::task::yield_now().await;
+        assert!(service.clone().oneshot(ProbeRequest::new(2)).await.is_err());
+        assert_eq!(breaker.state(), State::Open);
+        let (opened, wait) = (breaker.counters().opened, breaker.retry_after());
+        handle.end(1, late);
+        assert_eq!(early.await.unwrap().is_ok(), late == Act::answer());
+        assert_eq!(breaker.state(), State::Open, "{late:?}");
+        assert_eq!((breaker.counters().opened, breaker.retry_after()), (opened, wait), "{late:?}");
+        assert_eq!(breaker.counters().stale, 1, "{late:?}");
+    }
+}
+
+#[test]
+fn law_11_nonsense_cannot_be_built() {
+    for nonsense in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(Ratio::new(nonsense).is_err());
+        assert!(Quantile::new(nonsense).is_err());
+        assert!(Factor::new(nonsense).is_err());
+    }
+    let (ten, half) = (Ratio::percent(10), Ratio::percent(50));
+    for (healthy, broken) in [(half, ten), (ten, ten), (Ratio::ONE, Ratio::ONE)] {
+        assert!(Cusum::new(healthy, broken, NonZeroU32::MAX).is_err());
+    }
+    // What has no wrong value takes any.
+    let _ =
+        (RetryLayer::new().attempts(0), HedgeLayer::immediate(0), TimeoutLayer::new(Duration::MAX));
 }
 
 #[tokio::test(start_paused = true)]

@@ -84,7 +84,9 @@ where
         }
         let poll = self.instance.poll_ready(cx);
         if poll.is_ready() || self.place.is_some() {
-            self.seat = None;
+            if self.seat.is_some() {
+                self.seat = None;
+            }
             return poll;
         }
         let seat = self.seat.get_or_insert_with(|| Box::new(Seat::new(self.switch.clone())));
