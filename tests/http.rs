@@ -1,6 +1,7 @@
 //! Classifiers, replay and body buffering over HTTP: what a caller sees.
 
 mod buffer;
+mod deadline;
 mod errors;
 mod retry;
 

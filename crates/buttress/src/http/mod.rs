@@ -2,6 +2,7 @@
 //!
 //! [`ByStatus`] judges responses by status and headers, [`Idempotent`] says which requests may be
 //! sent again, and [`BufferBodyLayer`] keeps small bodies so that they can be.
+//! [`SendDeadlineLayer`] and [`ReceiveDeadlineLayer`] let a deadline travel with the request.
 //!
 //! ```
 //! use std::time::Duration;
@@ -42,6 +43,7 @@
 //! errors of hyper and reqwest behind the features of those names.
 
 mod buffer;
+mod deadline;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod idempotent;
@@ -62,6 +64,10 @@ use {
 
 pub use self::{
     buffer::{BufferBody, BufferBodyLayer, ReplayBody, ResponseFuture},
+    deadline::{
+        EndsAt, REQUEST_TIMEOUT_MS, ReceiveDeadline, ReceiveDeadlineLayer, SendDeadline,
+        SendDeadlineLayer,
+    },
     idempotent::{CopyBody, Idempotent},
     retry_after::retry_after,
     status::{ByStatus, of_status},

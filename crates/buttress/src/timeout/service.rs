@@ -1,3 +1,5 @@
+#[cfg(feature = "http")]
+use std::time::Duration;
 use std::{
     fmt, mem,
     task::{Context, Poll},
@@ -21,6 +23,26 @@ pub struct Timeout<S> {
 impl<S> Timeout<S> {
     pub(super) const fn new(inner: S, layer: TimeoutLayer, renew: Option<fn(&S) -> S>) -> Self {
         Self { inner, layer, renew }
+    }
+}
+
+impl<S> Timeout<S> {
+    /// Calls with a limit of its own for this call, if that is shorter than the layer's.
+    #[cfg(feature = "http")]
+    pub(crate) fn call_within<Req>(
+        &mut self,
+        request: Req,
+        limit: Duration,
+    ) -> ResponseFuture<S, Req>
+    where
+        S: Service<Req>,
+        S::Error: FromRejection,
+    {
+        let longest = self.layer.limit;
+        self.layer.limit = longest.min(limit);
+        let future = self.call(request);
+        self.layer.limit = longest;
+        future
     }
 }
 
