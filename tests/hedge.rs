@@ -655,3 +655,17 @@ async fn a_tie_with_the_delay_goes_to_the_answer() {
     assert_eq!(service.oneshot(0).await, Ok(1));
     assert_eq!(seen.calls(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_request_is_copied_one_time_less_than_it_is_sent() {
+    for attempts in 1..5 {
+        let probe = ProbeService::new(9);
+        let handle = probe.handle();
+        handle.otherwise(Act::fail(Verdict::transient()));
+        let layer = HedgeLayer::after(SECOND).attempts(attempts);
+        let service = ServiceBuilder::new().layer(layer).service(probe);
+        assert!(service.oneshot(handle.request(1)).await.is_err());
+        let counts = handle.counts();
+        assert_eq!((counts.calls, counts.copies), (u64::from(attempts), u64::from(attempts) - 1));
+    }
+}

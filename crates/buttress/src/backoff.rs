@@ -234,5 +234,6 @@ mod tests {
         for bad in [0.0, 0.999, f64::NAN, f64::INFINITY] {
             assert!(Factor::new(bad).is_err());
         }
+        assert_eq!(Factor::new(1.0), Ok(Factor::ONE));
     }
 }

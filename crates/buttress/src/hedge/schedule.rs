@@ -296,6 +296,59 @@ mod tests {
         assert_eq!(course.next_target(), Some(0));
     }
 
+    #[test]
+    fn the_last_attempt_is_known_before_it_starts() {
+        let t = start();
+        let mut course = Course::new(3, 1, OnFailure::Next);
+        assert!(!course.is_last());
+        course.launch(0, t);
+        assert!(course.is_last());
+    }
+
+    #[test]
+    fn an_endless_gap_holds_only_while_others_run() {
+        let t = start();
+        let mut course = Course::new(3, 1, OnFailure::Wait);
+        let endless = || Some(Duration::MAX);
+        assert_eq!(course.next(t, || t, endless), Next::Hold);
+        assert_eq!(course.next(t, || t, || None), Next::Hold);
+        course.failed(Kind::Transient, 0);
+        assert_eq!(course.next(t, || t, endless), Next::Stop(Why::NoGain));
+        assert_eq!(course.next(t, || t, || None), Next::Stop(Why::NoGain));
+    }
+
+    #[test]
+    fn what_puzzled_is_settled_by_the_next_attempt() {
+        let t = start();
+        let mut course = Course::new(9, 1, OnFailure::Wait);
+        course.failed(Kind::Unknown, 0);
+        course.launch(0, t);
+        assert!(!course.is_held());
+        assert_eq!(course.next(t, || t, every_second), Next::At(t + SECOND));
+    }
+
+    #[test]
+    fn an_attempt_that_could_not_be_made_ready_counts_and_hands_on() {
+        let t = start();
+        let mut course = Course::new(3, 3, OnFailure::Wait);
+        course.not_ready(1);
+        assert_eq!(course.launched(), 2);
+        assert_eq!(course.next(t, || t, every_second), Next::Launch(Why::Failure));
+        assert_eq!(course.next_target(), Some(2));
+        course.not_ready(2);
+        assert_eq!(course.next(t, || t, every_second), Next::Stop(Why::Attempts));
+    }
+
+    #[test]
+    fn the_first_reason_to_stop_stands() {
+        let t = start();
+        let mut course = Course::new(9, 1, OnFailure::Next);
+        course.launch(0, t);
+        course.stop(Why::Budget);
+        course.failed(Kind::Throttled, 0);
+        assert_eq!(course.next(t, || t, every_second), Next::Stop(Why::Budget));
+    }
+
     proptest! {
         /// Whatever happens, attempts are bounded, barred targets stay unused, and a course
         /// without running attempts either goes on or stops: it never holds for nobody.
