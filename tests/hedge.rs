@@ -690,3 +690,37 @@ async fn a_lone_attempt_is_told_alike_however_long_it_took() {
     }
     assert_eq!(stories[0], stories[1]);
 }
+
+#[tokio::test(start_paused = true)]
+#[ignore = "finding 8"]
+async fn a_readiness_error_does_not_hide_an_answer_that_was_not_accepted() {
+    #[derive(Clone)]
+    struct Busy(u32);
+    impl Service<u32> for Busy {
+        type Response = u32;
+        type Error = Failed;
+        type Future = std::future::Ready<Result<u32, Failed>>;
+        fn poll_ready(
+            &mut self,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), Failed>> {
+            self.0 += 1;
+            match self.0 {
+                1 => std::task::Poll::Ready(Ok(())),
+                2 | 3 => {
+                    cx.waker().wake_by_ref();
+                    std::task::Poll::Pending
+                }
+                _ => std::task::Poll::Ready(Err(Failed(99, Verdict::transient()))),
+            }
+        }
+        fn call(&mut self, _: u32) -> Self::Future {
+            std::future::ready(Ok(503))
+        }
+    }
+    let layer = HedgeLayer::after(SECOND).classify(|outcome: Result<&u32, &Failed>| {
+        outcome.map_or_else(Fault::verdict, |_| Verdict::transient())
+    });
+    let service = ServiceBuilder::new().layer(layer).service(Busy(0));
+    assert_eq!(service.oneshot(0).await, Ok(503));
+}
