@@ -988,3 +988,67 @@ async fn whenever_a_call_is_dropped_nothing_is_left() {
         assert_eq!(next.await, Ok(()), "a free place");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_readiness_hears_that_the_circuit_opened() {
+    let breaker = two();
+    let handle = breaker.handle();
+    let limited = ServiceBuilder::new().concurrency_limit(1).service(Tool::default());
+    let (mut ours, mut others) = (breaker.layer(limited.clone()), limited);
+    handle.force_open();
+    ours.ready().await.unwrap();
+    handle.reset();
+    let _hangs = others.ready().await.unwrap().call(Do::Hang);
+    let mut waiting = Box::pin(ours.call(Do::Answer));
+    assert!(poll_once(waiting.as_mut()).await.is_pending());
+    handle.force_open();
+    let outcome = tokio::time::timeout(SECOND, waiting).await;
+    assert!(is_open(&outcome.expect("an open circuit keeps nobody waiting")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_circuit_is_not_forgotten_before_its_open_time_is_over() {
+    let hour = 3_600 * SECOND;
+    let layer = two().max_retry_after(hour).keyed(|(key, _): &(u32, Do)| *key);
+    let layer = layer.forget_after(600 * SECOND);
+    let handle = layer.handle();
+    let mut service = layer.layer(Tool::default().map_request(|(_, request)| request));
+    let mut ask = async |key, request| service.ready().await.unwrap().call((key, request)).await;
+    ask(0, Do::Throttle(hour)).await.unwrap_err();
+    for _ in 0..2 {
+        ask(0, Do::Fail).await.unwrap_err();
+    }
+    assert!(handle.get(&0).unwrap().retry_after() > Some(3_000 * SECOND));
+    advance(700 * SECOND).await;
+    ask(1, Do::Answer).await.unwrap();
+    assert!(is_open(&ask(0, Do::Answer).await), "it was asked to stay away for an hour");
+}
+
+/// In the mode of backpressure.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_ran_out_is_not_taken_for_readiness() {
+    let breaker = two().backpressure();
+    let handle = breaker.handle();
+    let tool = Tool::default();
+    let mut first = breaker.layer(tool.clone());
+    let mut others: Vec<_> = (0..3).map(|_| breaker.layer(tool.clone())).collect();
+    trip(&mut first).await;
+    advance(OPEN).await;
+    first.ready().await.unwrap();
+    advance(61 * SECOND).await;
+    // The three places are taken by others.
+    let running: Vec<_> = {
+        let mut calls = vec![];
+        for other in &mut others {
+            calls.push(other.ready().await.unwrap().call(Do::Hang));
+        }
+        calls
+    };
+    assert_eq!(handle.state(), State::HalfOpen);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(
+        first.poll_ready(&mut cx).is_pending(),
+        "all places are taken: {running:?}",
+        running = running.len()
+    );
+}

@@ -93,3 +93,16 @@ async fn a_panic_pays_for_what_was_sent() {
     handle.assert_gone();
     assert_eq!(budget.balance(), 9.0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_success_feeds_a_shared_budget_once_also_around_another_budget() {
+    let budget = Budget::default().one_every(Duration::MAX);
+    empty(&budget);
+    let service = ServiceBuilder::new()
+        .layer(RetryLayer::new().budget(budget.clone()))
+        .layer(HedgeLayer::after(SECOND).budget(Budget::default()))
+        .layer(RetryLayer::new().budget(budget.clone()))
+        .service(ProbeService::new(1));
+    service.oneshot(ProbeRequest::new(1)).await.unwrap();
+    assert_eq!(budget.balance(), 0.1);
+}

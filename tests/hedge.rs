@@ -669,3 +669,36 @@ async fn the_request_is_copied_one_time_less_than_it_is_sent() {
         assert_eq!((counts.calls, counts.copies), (u64::from(attempts), u64::from(attempts) - 1));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_once_is_learned_at_its_age() {
+    let layer = HedgeLayer::learned().replay(EffectsIf(|request: &u32| *request == 7));
+    let handle = layer.handle();
+    let calls = Arc::new(AtomicU32::new(0));
+    let seen = calls.clone();
+    let service = ServiceBuilder::new().layer(layer).service(service_fn(move |_: u32| {
+        calls.fetch_add(1, Ordering::Relaxed);
+        async move {
+            sleep(SECOND).await;
+            Ok::<_, Failed>(())
+        }
+    }));
+    for call in 0..600 {
+        // Three of four requests may not be repeated. All take exactly 1 s: no hedge can help.
+        service.clone().oneshot(if call % 4 == 0 { 0 } else { 7 }).await.unwrap();
+    }
+    assert_eq!((handle.delay(), seen.load(Ordering::Relaxed)), (None, 600));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_attempt_is_told_alike_however_long_it_took() {
+    let mut stories = vec![];
+    for after in [Duration::ZERO, SECOND] {
+        let (told, observe) = log();
+        let (service, _) = scripted([fails(after, Verdict::transient())]);
+        let layer = HedgeLayer::after(SECOND).attempts(1).observe(observe);
+        ServiceBuilder::new().layer(layer).service(service).oneshot(0).await.unwrap_err();
+        stories.push(told.lock().unwrap().clone());
+    }
+    assert_eq!(stories[0], stories[1]);
+}

@@ -355,3 +355,32 @@ async fn an_unacceptable_answer_does_not_hide_an_earlier_error() {
     handle.readiness([Readiness::Fail(Verdict::permanent())]);
     assert_eq!(call.await.unwrap_err(), ProbeError::Failed(Verdict::transient()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_a_breaker_are_served_once_it_closes() {
+    use buttress::{BreakerLayer, breaker::State};
+    let up = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let healthy = up.clone();
+    let breaker = BreakerLayer::default();
+    let handle = breaker.handle();
+    let service = ServiceBuilder::new()
+        .layer(RetryLayer::new().attempts(5).backoff(seconds()).wait_when_rejected(60 * SECOND))
+        .layer(breaker)
+        .service(service_fn(move |_: u32| {
+            let up = healthy.load(Ordering::Relaxed);
+            async move {
+                sleep(SECOND / 10).await;
+                if up { Ok(()) } else { Err(Failed(1, Verdict::transient())) }
+            }
+        }));
+    while handle.state() != State::Open {
+        let _ = service.clone().oneshot(0).await;
+    }
+    up.store(true, Ordering::Relaxed);
+    let calls: Vec<_> = (0..10).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
+    let mut served = 0;
+    for call in calls {
+        served += u32::from(call.await.unwrap().is_ok());
+    }
+    assert_eq!((served, handle.state()), (10, State::Closed));
+}

@@ -3,7 +3,7 @@
 mod bucket;
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     fmt,
     future::Future,
     pin::Pin,
@@ -51,8 +51,8 @@ use crate::{Kind, Ratio};
 pub struct Budget(Arc<Shared>);
 
 thread_local! {
-    /// The address of the budget that a layer outside of the running code will earn for.
-    static EARNER: Cell<usize> = const { Cell::new(0) };
+    /// The addresses of the budgets that layers outside of the running code will earn for.
+    static EARNERS: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
 struct Shared {
@@ -109,7 +109,7 @@ impl Budget {
     /// Earns what one success earns, unless a layer outside will do it for the same success.
     #[inline]
     pub(crate) fn earn(&self) {
-        if EARNER.get() != self.address() {
+        if !EARNERS.with_borrow(|earners| earners.contains(&self.address())) {
             self.deposit();
         }
     }
@@ -176,14 +176,17 @@ pub(crate) fn poll_attempt<F: Future>(
     attempt: Pin<&mut F>,
     cx: &mut Context<'_>,
 ) -> Poll<F::Output> {
-    /// Puts the outer earner back, also when the attempt panics.
-    struct Restore(usize);
-    impl Drop for Restore {
+    /// Takes the budget off again, also when the attempt panics.
+    struct Leave;
+    impl Drop for Leave {
         fn drop(&mut self) {
-            EARNER.set(self.0);
+            EARNERS.with_borrow_mut(Vec::pop);
         }
     }
-    let _restore = budget.map(|budget| Restore(EARNER.replace(budget.address())));
+    let _leave = budget.map(|budget| {
+        EARNERS.with_borrow_mut(|earners| earners.push(budget.address()));
+        Leave
+    });
     attempt.poll(cx)
 }
 

@@ -2,13 +2,13 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::guard::Guard;
+use super::{guard::Guard, waiters::Seat};
 use crate::{Classify, FromRejection, Rejection};
 
 /// The future of [`Breaker`](super::Breaker) and [`KeyedBreaker`](super::KeyedBreaker).
@@ -40,6 +40,8 @@ enum Stage<S, F, Req> {
     Readying {
         inner: S,
         request: Option<Req>,
+        /// Where it learns that the circuit opened meanwhile.
+        seat: Option<Seat>,
     },
     Calling {
         #[pin]
@@ -64,7 +66,7 @@ where
         classify: C,
         call: C::Call,
     ) -> Self {
-        let stage = Stage::Readying { inner, request: Some(request) };
+        let stage = Stage::Readying { inner, request: Some(request), seat: None };
         Self { stage, running: Some(Running { guard, call }), classify }
     }
 
@@ -109,13 +111,26 @@ where
                         return Poll::Pending;
                     }
                 },
-                StageProj::Readying { inner, request } => {
-                    if let Err(error) = ready!(inner.poll_ready(cx)) {
-                        break error;
+                StageProj::Readying { inner, request, seat } => {
+                    let Some(running) = this.running else { return Poll::Pending };
+                    match inner.poll_ready(cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(error)) => break error,
+                        Poll::Pending => {
+                            running.guard.watch(seat, cx.waker());
+                            // It may have opened before the waker was in place.
+                            if running.guard.is_current() {
+                                return Poll::Pending;
+                            }
+                            if let Err(rejection) = running.guard.renew() {
+                                this.stage.set(Stage::Rejected { rejection: Some(rejection) });
+                            }
+                            continue;
+                        }
                     }
+                    *seat = None;
                     let Some(request) = request.take() else { return Poll::Pending };
                     // The wait may have been long: a circuit that opened meanwhile holds.
-                    let Some(running) = this.running else { return Poll::Pending };
                     if let Err(rejection) = running.guard.renew() {
                         this.stage.set(Stage::Rejected { rejection: Some(rejection) });
                         continue;

@@ -1,10 +1,10 @@
 //! What a call holds while it runs.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, task::Waker};
 
 use tokio::time::Instant;
 
-use super::{circuit::Pass, switch::Switch};
+use super::{circuit::Pass, switch::Switch, waiters::Seat};
 use crate::{Deadline, Rejection, Verdict};
 
 /// The permission for one call, and the duty to tell what came of it.
@@ -43,6 +43,21 @@ impl Guard {
         }
     }
 
+    /// Whether nothing changed since the permission was given.
+    pub(super) fn is_current(&self) -> bool {
+        self.switch.as_ref().is_some_and(|switch| switch.is_current(self.pass))
+    }
+
+    /// Sets who is woken when the circuit changes.
+    pub(super) fn watch(&self, seat: &mut Option<Seat>, waker: &Waker) {
+        if seat.is_none() {
+            *seat = self.switch.clone().map(Seat::new);
+        }
+        if let Some(seat) = seat {
+            seat.register(waker);
+        }
+    }
+
     /// Asks again for permission, if it was lost since it was given.
     pub(super) fn renew(&mut self) -> Result<(), Rejection> {
         // What is lost needs not be given back, so the former pass is simply forgotten.
@@ -72,17 +87,19 @@ impl fmt::Debug for Guard {
 pub(super) struct Lease {
     switch: Arc<Switch>,
     pass: Pass,
+    /// When patience with it ends.
+    until: Option<Instant>,
     begun: bool,
 }
 
 impl Lease {
-    pub(super) const fn new(switch: Arc<Switch>, pass: Pass) -> Self {
-        Self { switch, pass, begun: false }
+    pub(super) const fn new(switch: Arc<Switch>, pass: Pass, until: Option<Instant>) -> Self {
+        Self { switch, pass, until, begun: false }
     }
 
     /// Whether it may still be good.
     pub(super) fn is_current(&self) -> bool {
-        self.switch.is_current(self.pass)
+        self.switch.is_current(self.pass) && self.until.is_none_or(|until| Instant::now() < until)
     }
 
     /// Makes a call of it; `None` if it ran out.

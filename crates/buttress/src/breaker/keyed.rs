@@ -303,7 +303,10 @@ impl<K: Hash + Eq> Known<K> {
             .by_key
             .extract_if(|_, entry| {
                 let (forced, _, used) = entry.rank();
-                !forced && now.saturating_sub(used) >= idle
+                // One that asks to be left alone for longer than it is idle is remembered.
+                !forced
+                    && now.saturating_sub(used) >= idle
+                    && entry.switch.retry_after().is_none_or(|rest| rest.is_zero())
             })
             .collect();
         let left = self.by_key.len();

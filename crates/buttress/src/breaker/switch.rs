@@ -137,11 +137,15 @@ impl Switch {
         if self.shared.pass().is_some() {
             return Ok(None);
         }
-        let now = self.nanos(Instant::now());
+        let clock = Instant::now();
+        let now = self.nanos(clock);
         let (admission, notes) = self.shared.admit(now, true, &|| self.settings.random.unit());
         self.tell(notes);
         match admission {
-            Admission::Pass(pass) => Ok(pass.slot.map(|_| Lease::new(self.clone(), pass))),
+            Admission::Pass(pass) => {
+                let until = clock.checked_add(Duration::from_nanos(self.settings.terms.patience));
+                Ok(pass.slot.map(|_| Lease::new(self.clone(), pass, until)))
+            }
             Admission::Reject { .. } => Err(self.shared.shut_until().and_then(|until| {
                 self.epoch.get().and_then(|epoch| epoch.checked_add(Duration::from_nanos(until)))
             })),

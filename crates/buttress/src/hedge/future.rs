@@ -7,6 +7,7 @@ use std::{
 };
 
 use pin_project::{pin_project, pinned_drop};
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
@@ -32,8 +33,10 @@ where
     /// What further attempts are made of, if there may be any, until there is a race.
     kept: Option<Kept<S, Req>>,
     race: Option<Pin<Box<Race<S, Req, C>>>>,
-    /// Whether it was told that there will be no race.
-    told: bool,
+    /// When an attempt that stays alone was first pending, if that matters.
+    begun: Option<Instant>,
+    /// Whether somebody had to wait.
+    waited: bool,
     settings: Arc<Settings<C, R>>,
 }
 
@@ -59,7 +62,7 @@ where
         settings: Arc<Settings<C, R>>,
     ) -> Self {
         let first = First::Running { future };
-        Self { first, call: Some(call), kept, race: None, told: false, settings }
+        Self { first, call: Some(call), kept, race: None, begun: None, waited: false, settings }
     }
 }
 
@@ -125,7 +128,8 @@ where
         let race = this.race.as_deref();
         let judge = race.map_or(this.kept.is_some(), Race::is_undecided);
         if this.settings.delay.learns() {
-            this.settings.delay.ended(race.map(Race::age).unwrap_or_default());
+            let alone = this.begun.map(|begun| begun.elapsed());
+            this.settings.delay.ended(race.map(Race::age).or(alone).unwrap_or_default());
         }
         if judge {
             this.settings.delay.outlived(false);
@@ -149,10 +153,13 @@ where
         if let Some(race) = this.race {
             return race.as_mut().settle(this.settings, 1, 0, None, verdict, outcome);
         }
-        let voice = &this.settings.voice;
+        let Settings { delay, voice, .. } = &**this.settings;
         voice.tell(Event::Failed { attempt: 1, verdict });
-        if !*this.told {
-            voice.tell(Event::Suppressed { attempt: 2, why: this.settings.why_alone() });
+        delay.censored(this.begun.map(|begun| begun.elapsed()).unwrap_or_default());
+        let why = this.settings.why_alone();
+        // That it may not be repeated was told when it was first pending.
+        if !(*this.waited && why == Why::NotRepeatable) {
+            voice.tell(Event::Suppressed { attempt: 2, why });
         }
         Some(outcome)
     }
@@ -160,7 +167,7 @@ where
     /// The first attempt keeps somebody waiting.
     #[inline]
     fn pending(self: Pin<&mut Self>) {
-        if self.race.is_none() && !self.told {
+        if !self.waited {
             self.waiting();
         }
     }
@@ -169,12 +176,16 @@ where
     fn waiting(mut self: Pin<&mut Self>) {
         self.as_mut().begin_race();
         let this = self.project();
-        if this.race.is_none() {
-            *this.told = true;
-            let why = this.settings.why_alone();
-            if why == Why::NotRepeatable {
-                this.settings.voice.tell(Event::Suppressed { attempt: 2, why });
-            }
+        *this.waited = true;
+        if this.race.is_some() {
+            return;
+        }
+        if this.settings.delay.learns() {
+            *this.begun = Some(Instant::now());
+        }
+        let why = this.settings.why_alone();
+        if why == Why::NotRepeatable {
+            this.settings.voice.tell(Event::Suppressed { attempt: 2, why });
         }
     }
 
@@ -198,6 +209,9 @@ where
         if let Some(race) = this.race.take() {
             race.cancel(matches!(*this.first, First::Running { .. }), this.settings);
             this.first.set(First::Gone);
+        }
+        if let (First::Running { .. }, Some(begun)) = (&*this.first, *this.begun) {
+            this.settings.delay.censored(begun.elapsed());
         }
         *this.kept = None;
     }

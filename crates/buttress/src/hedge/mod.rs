@@ -59,8 +59,9 @@
 //! # Cancellation
 //! Dropping the future drops all attempts. What had not been sent is paid back to the budget; how
 //! long each had run is told, and remembered by a learned delay. An answer that was not accepted is
-//! kept as the most telling failure, unless the next attempt has to wait for readiness: it is then
-//! dropped, lest it hold what that one waits for.
+//! kept as the most telling failure, unless the next attempt has to wait for readiness and no other
+//! runs: it is then dropped, lest it hold what that one waits for. Should readiness fail after
+//! that, the error of readiness is all that is left to return.
 //!
 //! No further attempt starts once a surrounding [deadline](crate::Deadline) has passed.
 //!

@@ -81,7 +81,8 @@ impl<C, R> RetryLayer<C, R> {
     }
 
     /// Waits for a layer inside that refused the call, such as an open breaker, if it asks for
-    /// no more than `longest`; by default refusals are returned at once.
+    /// no more than `longest`, or for no time in particular: then the backoff applies. By default
+    /// refusals are returned at once.
     #[must_use]
     pub const fn wait_when_rejected(mut self, longest: Duration) -> Self {
         self.policy.wait_when_rejected = Some(longest);

@@ -40,9 +40,10 @@ impl Policy {
         let longest = match verdict.kind {
             Kind::Transient | Kind::Throttled => self.max_retry_after,
             Kind::Unknown if self.retry_unknown => self.max_retry_after,
-            Kind::Rejected => match (self.wait_when_rejected, verdict.retry_after) {
-                (Some(longest), Some(_)) => longest,
-                _ => return Decision::Stop(Why::Rejected),
+            // A refusal without a hint, as of a circuit whose probes are all taken, is backed off from.
+            Kind::Rejected => match self.wait_when_rejected {
+                Some(longest) => longest,
+                None => return Decision::Stop(Why::Rejected),
             },
             Kind::Unknown => return Decision::Stop(Why::Unknown),
             Kind::Reroute => return Decision::Stop(Why::Reroute),
@@ -138,7 +139,8 @@ mod tests {
         let refusal = |wait| after(Verdict::rejected().with_retry_after(wait));
         assert_eq!(decide(patient, refusal(2 * SECOND)), Decision::Wait(2 * SECOND));
         assert_eq!(decide(patient, refusal(3 * SECOND)), Decision::Stop(Why::RetryAfter));
-        assert_eq!(decide(patient, after(Verdict::rejected())), Decision::Stop(Why::Rejected));
+        assert_eq!(decide(patient, after(Verdict::rejected())), Decision::Wait(SECOND));
+        assert_eq!(decide(policy(), refusal(SECOND)), Decision::Stop(Why::Rejected));
     }
 
     #[test]
