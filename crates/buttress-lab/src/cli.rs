@@ -61,7 +61,8 @@ pub(crate) struct How {
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MOST_REQUESTS))]
     pub(crate) requests: Option<u64>,
     /// Where all randomness comes from; by default as the plan has it.
-    #[arg(long, value_name = "S")]
+    // As in a plan, so that a seed that was reported fits into one.
+    #[arg(long, value_name = "S", value_parser = value_parser!(u64).range(..=i64::MAX as u64))]
     pub(crate) seed: Option<u64>,
     /// How to report; by default as the name of the file ends, else a table.
     #[arg(long)]

@@ -54,7 +54,13 @@ fn obey(command: Command) -> Result<(), Box<dyn Error>> {
 fn read(plan: &std::path::Path) -> Result<Plan, Refusal> {
     match plan.to_str().and_then(plans::find).filter(|_| !plan.exists()) {
         Some(found) => built_in(found),
-        None => Plan::read(plan),
+        None => Plan::read(plan).map_err(|refusal| {
+            if plan.exists() {
+                return refusal;
+            }
+            let known = plans::ALL.map(|plan| plan.name).join(", ");
+            refusal.and(&format!("; it is no built-in plan either: there are {known}"))
+        }),
     }
 }
 
@@ -104,13 +110,15 @@ fn tool_of(plan: &Plan, name: Option<&str>) -> Result<Faults, Unknown> {
         (None, 1) => plan.tools.values().next(),
         (None, _) => None,
     };
-    found.cloned().ok_or_else(|| Unknown::tool(plan))
+    found.cloned().ok_or_else(|| Unknown::tool(plan, name))
 }
 
 fn serve(port: u16, tool: Tool) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let server = Server::on_loopback(tool.clone(), port).await?;
+        let server = Server::on_loopback(tool.clone(), port).await.map_err(|error| {
+            format!("port {port} of this machine: {error}; --port 0 takes any that is free")
+        })?;
         let stop = Stop::new();
         signal::stop_on_ctrl_c(&stop)?;
         let at = server.addr()?;
@@ -172,9 +180,12 @@ impl Unknown {
         Self(format!("no built-in plan {name:?}: there are {known}"))
     }
 
-    fn tool(plan: &Plan) -> Self {
+    fn tool(plan: &Plan, name: Option<&str>) -> Self {
         let known = plan.tools.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        Self(format!("which tool? --tool takes one of {known}"))
+        Self(match name {
+            Some(name) => format!("no tool {name:?} in this plan: --tool takes one of {known}"),
+            None => format!("which tool? --tool takes one of {known}"),
+        })
     }
 
     fn topic(name: &str) -> Self {

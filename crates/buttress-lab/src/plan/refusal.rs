@@ -33,6 +33,13 @@ impl Refusal {
         Self { file: file.to_owned(), place, message: fault.message }
     }
 
+    /// Says more of what would be right.
+    #[must_use]
+    pub fn and(mut self, more: &str) -> Self {
+        self.message.push_str(more);
+        self
+    }
+
     /// The line, counted from 1, if it lies in one.
     pub fn line(&self) -> Option<usize> {
         self.place.as_ref().map(|place| place.line)
