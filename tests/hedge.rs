@@ -10,8 +10,8 @@ use std::{
 };
 
 use buttress::{
-    Budget, EffectsIf, Event, Fault, HedgeLayer, OnFailure, Once, Quantile, Rejection, Teller,
-    TimeoutLayer, Verdict, Why,
+    Budget, EffectsIf, Event, Fault, HedgeLayer, OnFailure, Once, Quantile, Teller, TimeoutLayer,
+    Verdict, Why,
 };
 use buttress_sim::probe::{
     Act, Hold, ProbeError, ProbeReply, ProbeRequest, ProbeService, Readiness,
@@ -19,25 +19,10 @@ use buttress_sim::probe::{
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
 
-use crate::support::poll_once;
+use crate::support::{Failed, poll_once};
 
 const SECOND: Duration = Duration::from_secs(1);
 const FAST: Duration = Duration::from_millis(700);
-
-#[derive(Debug, PartialEq)]
-struct Failed(u32, Verdict);
-
-impl Fault for Failed {
-    fn verdict(&self) -> Verdict {
-        self.1
-    }
-}
-
-impl From<Rejection> for Failed {
-    fn from(rejection: Rejection) -> Self {
-        Self(0, rejection.verdict())
-    }
-}
 
 /// What an attempt does: after this time, answer (`None`) or fail.
 type Plan = (Duration, Option<Verdict>);

@@ -10,32 +10,16 @@ use std::{
 };
 
 use buttress::{
-    Backoff, Budget, ByFault, ClassifyExt, EffectsIf, Event, Fault, Jitter, Once, Rejection,
-    RetryLayer, Teller, TimeoutLayer, Verdict, Why,
+    Backoff, Budget, ByFault, ClassifyExt, EffectsIf, Event, Fault, Jitter, Once, RetryLayer,
+    Teller, TimeoutLayer, Verdict, Why,
 };
 use buttress_sim::probe::{Act, ProbeError, ProbeReply, ProbeRequest, ProbeService, Readiness};
 use tokio::time::{Instant, sleep};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::support::poll_once;
+use crate::support::{Failed, poll_once};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// An error that is told what it means, and keeps which attempt it belongs to.
-#[derive(Debug, PartialEq)]
-struct Failed(u32, Verdict);
-
-impl Fault for Failed {
-    fn verdict(&self) -> Verdict {
-        self.1
-    }
-}
-
-impl From<Rejection> for Failed {
-    fn from(rejection: Rejection) -> Self {
-        Self(0, rejection.verdict())
-    }
-}
 
 fn seconds() -> Backoff {
     Backoff::constant(SECOND).jitter(Jitter::None)
