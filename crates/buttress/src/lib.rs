@@ -133,7 +133,7 @@
 //! # Features
 //!
 //! * `http`: classifier by status and headers, replay of safe and idempotent requests, buffering
-//!   of bodies. See [`http`](https://docs.rs/buttress/latest/buttress/http).
+//!   of bodies, deadlines that travel: all in the module `http`.
 //! * `hyper`, `reqwest`: what the errors of these clients mean.
 
 mod backoff;
