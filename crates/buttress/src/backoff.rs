@@ -235,5 +235,13 @@ mod tests {
             assert!(Factor::new(bad).is_err());
         }
         assert_eq!(Factor::new(1.0), Ok(Factor::ONE));
+        assert_eq!(Factor::TWO.get(), 2.0);
+    }
+
+    #[test]
+    fn endless_times_are_as_long_as_can_be_told() {
+        let endless = Backoff::constant(Duration::MAX).jitter(Jitter::None);
+        assert_eq!(endless.cap(), Duration::from_nanos(u64::MAX));
+        assert_eq!(endless.delay(1, Duration::ZERO, 0.0), endless.cap());
     }
 }

@@ -321,6 +321,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_clock_read_late_by_another_thread_pays_nothing() {
+        let terms = Terms { per_success: 100, trickle: 1_000, cap: TOKEN };
+        let paid_until = 5_000_000;
+        for (behind, paid) in [(1, false), (60_000, false), (60_001, true)] {
+            let bucket = Bucket::new(terms);
+            assert!(bucket.withdraw(paid_until, TOKEN));
+            // Further behind than a minute it is a clock that has gone round.
+            assert_eq!(bucket.withdraw(paid_until - behind, TOKEN), paid, "{behind} ms");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_rare_caller_may_repeat() {
         let budget = Budget::default().cap(1);
