@@ -240,8 +240,10 @@ mod tests {
 
     #[test]
     fn endless_times_are_as_long_as_can_be_told() {
-        let endless = Backoff::constant(Duration::MAX).jitter(Jitter::None);
-        assert_eq!(endless.cap(), Duration::from_nanos(u64::MAX));
-        assert_eq!(endless.delay(1, Duration::ZERO, 0.0), endless.cap());
+        for endless in [Duration::MAX, Duration::from_secs(1 << 36)] {
+            let backoff = Backoff::constant(endless).jitter(Jitter::None);
+            assert_eq!(backoff.cap(), Duration::from_nanos(u64::MAX));
+            assert_eq!(backoff.delay(1, Duration::ZERO, 0.0), backoff.cap());
+        }
     }
 }
