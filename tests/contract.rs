@@ -615,3 +615,29 @@ async fn who_waits_behind_a_circuit_that_opens_is_refused() {
     let outcome = timeout(100 * SECOND, second).await.expect("nobody tells it").unwrap();
     assert!(matches!(outcome, Err(ProbeError::Rejected(Rejection::Open { .. }))));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_is_acceptable_ends_the_call() {
+    let fine = |_: Result<&ProbeReply, &ProbeError>| Verdict::success();
+    let stacks: [(&str, fn(Stack, Fine) -> Stack); 3] = [
+        ("retry", |s, fine| boxed(retry().classify(fine), s)),
+        ("hedge", |s, fine| boxed(hedge().classify(fine), s)),
+        ("breaker", |s, fine| boxed(touchy().classify(fine), s)),
+    ];
+    type Fine = fn(Result<&ProbeReply, &ProbeError>) -> Verdict;
+    for (name, over) in stacks {
+        for after in [Duration::ZERO, 3 * SECOND] {
+            let (handle, inner) = probe(4);
+            let verdict = Verdict::transient();
+            handle.otherwise(Act::Fail { verdict, after });
+            let service = over(inner, fine);
+            for _ in 0..2 {
+                let outcome = service.clone().oneshot(ProbeRequest::new(1)).await;
+                assert_eq!(outcome.unwrap_err(), ProbeError::Failed(verdict), "{name}");
+            }
+            // A hedge that was due while it ran is the only other attempt.
+            let hedged = if name == "hedge" && !after.is_zero() { 6 } else { 2 };
+            assert_eq!(handle.counts().calls, hedged, "{name}");
+        }
+    }
+}

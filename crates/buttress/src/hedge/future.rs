@@ -14,7 +14,7 @@ use super::{
     layer::Settings,
     race::{Kept, Race},
 };
-use crate::{Classify, Event, Replay, Why, budget::poll_attempt};
+use crate::{Classify, Event, Replay, Verdict, Why, budget::poll_attempt};
 
 /// The future of [`Hedge`](super::Hedge).
 ///
@@ -84,18 +84,25 @@ where
                     this.first.set(First::Gone);
                     let Some(call) = this.call.take() else { return Poll::Pending };
                     // Judged apart: an outcome that is moved whole costs more.
-                    let outcome = match outcome {
+                    let (outcome, verdict) = match outcome {
                         Ok(response) => {
                             let verdict = this.settings.classify.verdict(&call, Ok(&response));
                             if verdict.is_success() {
                                 self.won();
                                 return Poll::Ready(Ok(response));
                             }
-                            Ok(response)
+                            (Ok(response), verdict)
                         }
-                        Err(error) => Err(error),
+                        Err(error) => {
+                            let verdict = this.settings.classify.verdict(&call, Err(&error));
+                            if verdict.is_success() {
+                                self.won();
+                                return Poll::Ready(Err(error));
+                            }
+                            (Err(error), verdict)
+                        }
                     };
-                    if let Some(outcome) = self.as_mut().lost(&call, outcome) {
+                    if let Some(outcome) = self.as_mut().lost(verdict, outcome) {
                         self.finish();
                         return Poll::Ready(outcome);
                     }
@@ -144,12 +151,11 @@ where
     #[cold]
     fn lost(
         mut self: Pin<&mut Self>,
-        call: &C::Call,
+        verdict: Verdict,
         outcome: Result<S::Response, S::Error>,
     ) -> Option<Result<S::Response, S::Error>> {
         self.as_mut().begin_race();
         let this = self.project();
-        let verdict = this.settings.classify.verdict(call, outcome.as_ref());
         if let Some(race) = this.race {
             return race.as_mut().settle(this.settings, 1, 0, None, verdict, outcome);
         }
