@@ -132,8 +132,6 @@ pub enum Why {
     NotReady,
     /// It is not expected to help: latencies seen so far do not pay for another attempt.
     NoGain,
-    /// Too little has been seen to decide.
-    Learning,
     /// So many failures in a row.
     Streak,
     /// Too large a share of failures.
@@ -169,7 +167,6 @@ impl Why {
             Why::Rejected => "rejected",
             Why::NotReady => "not_ready",
             Why::NoGain => "no_gain",
-            Why::Learning => "learning",
             Why::Streak => "streak",
             Why::FailureRate => "failure_rate",
             Why::SlowRate => "slow_rate",

@@ -36,13 +36,30 @@ impl<S> Timeout<S> {
     ) -> ResponseFuture<S, Req>
     where
         S: Service<Req>,
-        S::Error: FromRejection,
     {
-        let longest = self.layer.limit;
-        self.layer.limit = longest.min(limit);
-        let future = self.call(request);
-        self.layer.limit = longest;
-        future
+        let mut layer = self.layer.clone();
+        layer.limit = layer.limit.min(limit);
+        self.call_under(request, layer)
+    }
+
+    /// Calls under the limit of `layer`.
+    #[inline]
+    fn call_under<Req>(&mut self, request: Req, layer: TimeoutLayer) -> ResponseFuture<S, Req>
+    where
+        S: Service<Req>,
+    {
+        match self.renew {
+            Some(renew) => {
+                let next = renew(&self.inner);
+                let inner = mem::replace(&mut self.inner, next);
+                ResponseFuture::readying(inner, request, layer)
+            }
+            None => {
+                let limit = Deadline::within(layer.limit);
+                let future = limit.scope(|| self.inner.call(request));
+                ResponseFuture::calling(future, layer)
+            }
+        }
     }
 }
 
@@ -65,18 +82,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        match self.renew {
-            Some(renew) => {
-                let next = renew(&self.inner);
-                let inner = mem::replace(&mut self.inner, next);
-                ResponseFuture::readying(inner, request, self.layer.clone())
-            }
-            None => {
-                let limit = Deadline::within(self.layer.limit);
-                let future = limit.scope(|| self.inner.call(request));
-                ResponseFuture::calling(future, self.layer.clone())
-            }
-        }
+        self.call_under(request, self.layer.clone())
     }
 }
 
