@@ -277,7 +277,12 @@ impl Observe for Tracing {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pattern {
     Breaker,
+    Degrade,
+    Failover,
+    Fallback,
     Hedge,
+    Limit,
+    Quorum,
     Retry,
     Timeout,
 }
@@ -286,7 +291,12 @@ impl Pattern {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Breaker => "breaker",
+            Self::Degrade => "degrade",
+            Self::Failover => "failover",
+            Self::Fallback => "fallback",
             Self::Hedge => "hedge",
+            Self::Limit => "limit",
+            Self::Quorum => "quorum",
             Self::Retry => "retry",
             Self::Timeout => "timeout",
         }

@@ -139,9 +139,11 @@
 mod backoff;
 pub mod breaker;
 mod budget;
+mod causes;
 mod classify;
 mod event;
 mod ext;
+mod fan;
 pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
@@ -160,6 +162,7 @@ pub use self::{
     backoff::{Backoff, Factor, Jitter},
     breaker::{Breaker, BreakerHandle, BreakerLayer, Cusum, Probes, Trigger, Window},
     budget::{Budget, Withdrawal},
+    causes::{Cause, Causes, IntoCause, Votes},
     classify::{AllTransient, ByFault, Classify, ClassifyExt, Fault, Forbid, OrElse, Refine},
     event::{Event, Observe, Teller, Tracing, Why},
     ext::ServiceBuilderExt,

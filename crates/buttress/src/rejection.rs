@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, error::Error, fmt, io, sync::Arc, time::Duration};
 
-use crate::{Effect, Verdict};
+use crate::{Causes, Effect, Verdict, Votes};
 
 /// The name of a dependency or a layer, cheap to clone.
 ///
@@ -82,6 +82,45 @@ pub enum Rejection {
         /// How long it was waited for.
         after: Duration,
     },
+    /// A limit is reached, and the queue before it is full.
+    Full {
+        /// The name of the limit.
+        name: Name,
+        /// When there may be room, if it can tell.
+        retry_after: Option<Duration>,
+    },
+    /// None of the replicas can take the call.
+    Unavailable {
+        /// The name of the roster.
+        name: Name,
+        /// When one may be back, if it can tell.
+        retry_after: Option<Duration>,
+    },
+    /// Too few replicas agree.
+    NoQuorum {
+        /// The name of the quorum.
+        name: Name,
+        /// How they voted.
+        votes: Votes,
+        /// Why those failed that did not vote, in the order in which they did.
+        causes: Causes,
+    },
+    /// Every tier of a fallback failed.
+    AllFailed {
+        /// The name of the fallback.
+        name: Name,
+        /// Why each failed, in the order in which they were tried.
+        causes: Causes,
+    },
+    /// Too many of the required members failed.
+    TooFew {
+        /// The name of the ensemble.
+        name: Name,
+        /// How many members are required.
+        required: u32,
+        /// Which of them failed, and why.
+        causes: Causes,
+    },
 }
 
 impl Rejection {
@@ -100,25 +139,55 @@ impl Rejection {
         Self::Open { name: name.into(), retry_after }
     }
 
+    /// A limit that is reached.
+    pub fn full(name: impl Into<Name>, retry_after: Option<Duration>) -> Self {
+        Self::Full { name: name.into(), retry_after }
+    }
+
+    /// A roster without a replica that can take the call.
+    pub fn unavailable(name: impl Into<Name>, retry_after: Option<Duration>) -> Self {
+        Self::Unavailable { name: name.into(), retry_after }
+    }
+
     /// How long to wait before the next attempt, where the layer can tell.
-    pub const fn retry_after(&self) -> Option<Duration> {
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.verdict().retry_after
+    }
+
+    /// Why the calls inside failed, where the layer made several.
+    pub const fn causes(&self) -> Option<&Causes> {
         match self {
-            Self::Open { retry_after, .. } => *retry_after,
-            Self::Timeout { .. } | Self::Unready { .. } => None,
+            Self::NoQuorum { causes, .. }
+            | Self::AllFailed { causes, .. }
+            | Self::TooFew { causes, .. } => Some(causes),
+            _ => None,
         }
     }
 
     /// What the rejection means to the layers outside.
     ///
     /// A timeout is [transient](crate::Kind::Transient): it tells something of the
-    /// dependency. An open breaker is [rejected](crate::Kind::Rejected): it does not.
-    pub const fn verdict(&self) -> Verdict {
+    /// dependency. An open breaker, a full limit and a roster without a replica are
+    /// [rejected](crate::Kind::Rejected): they do not. Where several calls failed it is the
+    /// [most hopeful](Causes::verdict) of theirs; replicas that contradict each other are
+    /// [unknown](crate::Kind::Unknown).
+    pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Open { retry_after, .. } => {
+            Self::Open { retry_after, .. }
+            | Self::Full { retry_after, .. }
+            | Self::Unavailable { retry_after, .. } => {
                 Verdict { retry_after: *retry_after, ..Verdict::rejected() }
             }
             Self::Timeout { .. } => Verdict::transient(),
             Self::Unready { .. } => Verdict::transient().with_effect(Effect::None),
+            Self::NoQuorum { votes, .. } if votes.dissent() > 0 => Verdict::unknown(),
+            Self::NoQuorum { votes, causes, .. } if votes.cast > 0 => {
+                // Who voted was called.
+                causes.verdict().with_effect(Effect::Maybe)
+            }
+            Self::NoQuorum { causes, .. }
+            | Self::AllFailed { causes, .. }
+            | Self::TooFew { causes, .. } => causes.verdict(),
         }
     }
 }
@@ -126,23 +195,43 @@ impl Rejection {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Open { name, retry_after: Some(wait) } => {
-                write!(f, "circuit `{name}` is open, retry after {wait:.1?}")
+            Self::Open { name, .. } => write!(f, "circuit `{name}` is open")?,
+            Self::Full { name, .. } => write!(f, "limit `{name}` is reached")?,
+            Self::Unavailable { name, .. } => write!(f, "no replica of `{name}` is available")?,
+            Self::Timeout { after } => write!(f, "no answer within {after:?}")?,
+            Self::Unready { after } => write!(f, "service not ready within {after:?}")?,
+            Self::NoQuorum { name, votes, causes } => {
+                write!(f, "no quorum in `{name}`: {votes}")?;
+                causes.list(f)?;
             }
-            Self::Open { name, retry_after: None } => write!(f, "circuit `{name}` is open"),
-            Self::Timeout { after } => write!(f, "no answer within {after:?}"),
-            Self::Unready { after } => write!(f, "service not ready within {after:?}"),
+            Self::AllFailed { name, causes } => {
+                write!(f, "all {} tiers of `{name}` failed", causes.len())?;
+                causes.list(f)?;
+            }
+            Self::TooFew { name, required, causes } => {
+                write!(f, "{} of {required} required members of `{name}` failed", causes.len())?;
+                causes.list(f)?;
+            }
+        }
+        match self.retry_after() {
+            Some(wait) if self.causes().is_none() => write!(f, ", retry after {wait:.1?}"),
+            _ => Ok(()),
         }
     }
 }
 
-impl Error for Rejection {}
+impl Error for Rejection {
+    /// Where several calls failed: the error of the first.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.causes()?.iter().next().map(|cause| cause.error())
+    }
+}
 
 impl From<Rejection> for io::Error {
     fn from(rejection: Rejection) -> Self {
         let kind = match rejection {
             Rejection::Timeout { .. } | Rejection::Unready { .. } => io::ErrorKind::TimedOut,
-            Rejection::Open { .. } => io::ErrorKind::Other,
+            _ => io::ErrorKind::Other,
         };
         io::Error::new(kind, rejection)
     }

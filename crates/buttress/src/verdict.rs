@@ -169,20 +169,20 @@ impl Verdict {
     /// assert_eq!((verdict.kind, verdict.effect), (Kind::Transient, Effect::None));
     /// ```
     pub fn of_chain(error: &(dyn Error + 'static)) -> Self {
-        let mut link = Some(error);
-        for _ in 0..32 {
-            let Some(error) = link else { break };
-            if let Some(verdict) = of_known(error) {
-                return verdict;
-            }
-            link = match error.downcast_ref::<io::Error>() {
-                // io::Error::source skips the error that it wraps.
-                Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
-                None => error.source(),
-            };
-        }
-        Self::unknown()
+        chain(error).find_map(of_known).unwrap_or_else(Self::unknown)
     }
+}
+
+/// An error and its sources, as far as anybody would look.
+pub(crate) fn chain<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>() {
+        // io::Error::source skips the error that it wraps.
+        Some(io) => io.get_ref().map(|inner| inner as _),
+        None => error.source(),
+    })
+    .take(32)
 }
 
 /// The verdict of an error type that is known by name, if it has one.
