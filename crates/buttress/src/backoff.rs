@@ -1,6 +1,6 @@
 //! How long to wait between attempts.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::OutOfRange;
 
@@ -144,6 +144,23 @@ impl Backoff {
     }
 }
 
+impl fmt::Display for Backoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (base, cap) = (Duration::from_nanos(self.base), self.cap());
+        let factor = match self.jitter {
+            Jitter::Decorrelated => 3.0,
+            _ => self.factor.0,
+        };
+        if self.cap == 0 {
+            f.write_str("at once")
+        } else if base >= cap || factor == 1.0 {
+            write!(f, "after {:?}", base.min(cap))
+        } else {
+            write!(f, "after {base:?} × {factor} up to {cap:?}")
+        }
+    }
+}
+
 impl Default for Backoff {
     fn default() -> Self {
         Self::exponential(Duration::from_millis(100), Duration::from_secs(10))
@@ -174,6 +191,15 @@ mod tests {
             Just(Jitter::Decorrelated),
             Just(Jitter::HalfToOneAndHalf),
         ]
+    }
+
+    #[test]
+    fn says_what_it_is() {
+        let second = Duration::from_secs(1);
+        assert_eq!(Backoff::default().to_string(), "after 100ms × 2 up to 10s");
+        assert_eq!(Backoff::constant(second).to_string(), "after 1s");
+        assert_eq!(Backoff::exponential(2 * second, second).to_string(), "after 1s");
+        assert_eq!(Backoff::none().to_string(), "at once");
     }
 
     /// The delay by plain arithmetic on seconds.

@@ -274,7 +274,7 @@ impl Observe for Tracing {
 }
 
 /// The pattern that a layer follows, in the space of a byte.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pattern {
     Breaker,
     Degrade,
@@ -288,7 +288,7 @@ pub(crate) enum Pattern {
 }
 
 impl Pattern {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Breaker => "breaker",
             Self::Degrade => "degrade",
@@ -335,6 +335,15 @@ impl Voice {
         let own =
             self.own.get_or_insert_with(|| Arc::new(Own { name: Name::new(""), observe: None }));
         Arc::make_mut(own)
+    }
+
+    pub(crate) const fn pattern(&self) -> Pattern {
+        self.pattern
+    }
+
+    /// The name that the layer was given.
+    pub(crate) fn given_name(&self) -> Option<&str> {
+        self.own.as_ref().map(|own| own.name.as_str()).filter(|name| !name.is_empty())
     }
 
     /// The name of the layer, or that of its pattern if it has none.

@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use tower::{ServiceBuilder, layer::util::Stack};
+use tower_layer::Layer;
 
-use crate::{BreakerLayer, CallError, HedgeLayer, RetryLayer, TimeoutLayer};
+use crate::{
+    BreakerLayer, CallError, HedgeLayer, RetryLayer, TimeoutLayer,
+    stack::{Disorder, outline},
+};
 
 /// Adds the layers to [`ServiceBuilder`] by name, outermost first.
 ///
@@ -43,6 +47,14 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
 
     /// Bounds the time of a call, or of an attempt. See [`timeout`](crate::timeout).
     fn time_limit(self, limit: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
+
+    /// Puts the layers around `service`, unless their order does harm. See [`stack`](crate::stack).
+    ///
+    /// # Errors
+    /// Every pair of layers of this crate whose order does harm, and what to do about it.
+    fn check<S>(&self, service: S) -> Result<L::Service, Disorder>
+    where
+        L: Layer<S>;
 
     /// Wraps the service's error, so that the layers above can refuse: the last line of a stack
     /// over a service with somebody else's error.
@@ -87,6 +99,14 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
 
     fn time_limit(self, limit: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>> {
         self.layer(TimeoutLayer::new(limit))
+    }
+
+    fn check<S>(&self, service: S) -> Result<L::Service, Disorder>
+    where
+        L: Layer<S>,
+    {
+        let (service, parts) = outline(self, service);
+        parts.check().map(|()| service)
     }
 
     fn wrap_errors<E>(

@@ -153,6 +153,7 @@ mod rejection;
 mod replay;
 mod respond;
 pub mod retry;
+pub mod stack;
 mod survival;
 mod sync;
 pub mod timeout;
@@ -173,6 +174,7 @@ pub use self::{
     replay::{ByClone, EffectsIf, Once, Repeat, Replay},
     respond::{Respond, RespondFuture, RespondLayer},
     retry::{Retry, RetryLayer},
+    stack::Stack,
     timeout::{Deadline, Timeout, TimeoutLayer},
     verdict::{Effect, Kind, Verdict},
 };

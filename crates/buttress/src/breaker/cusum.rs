@@ -71,6 +71,11 @@ impl Cusum {
         limit: 112,
     };
 
+    /// The failure rates of the healthy and of the broken.
+    pub(super) const fn rates(&self) -> (Ratio, Ratio) {
+        (self.healthy, self.broken)
+    }
+
     /// Tells `healthy` from `broken` failure rates.
     ///
     /// While the dependency fails at the healthy rate, the circuit opens falsely once in

@@ -88,6 +88,7 @@ impl<S: Clone, F: Clone, K, C: Clone> Layer<S> for KeyedBreakerLayer<F, K, C> {
     type Service = KeyedBreaker<S, F, K, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        self.circuits.settings.note(", for each key");
         KeyedBreaker {
             instance: Instance::new(inner, Some(S::clone)),
             key: self.key.clone(),

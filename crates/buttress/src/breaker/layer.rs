@@ -183,6 +183,7 @@ impl<C> BreakerLayer<C> {
     where
         C: Clone,
     {
+        self.settings.note("");
         let instance = Instance::new(inner, renew);
         Breaker::new(instance, self.switch.clone(), self.classify.clone(), self.backpressure)
     }

@@ -17,7 +17,7 @@ use super::{
     shared::{Mode, Shared},
     waiters::Waiters,
 };
-use crate::{Event, Kind, Random, Rejection, Verdict, event::Voice};
+use crate::{Event, Kind, Random, Rejection, Verdict, event::Voice, stack::note};
 
 /// What a switch is made of.
 #[derive(Clone, Debug)]
@@ -26,6 +26,16 @@ pub(super) struct Settings {
     pub(super) slow_after: Duration,
     pub(super) random: Random,
     pub(super) voice: Voice,
+}
+
+impl Settings {
+    /// Adds itself to the outline of a stack.
+    pub(super) fn note(&self, keyed: &str) {
+        note(&self.voice, || {
+            let Terms { trigger, open_for, .. } = &self.terms;
+            format!("opens {trigger}{keyed}, tries again {open_for}")
+        });
+    }
 }
 
 /// See the [module](self).

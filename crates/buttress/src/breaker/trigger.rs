@@ -1,6 +1,6 @@
 //! What opens a closed circuit.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{fmt, num::NonZeroU32, time::Duration};
 
 use super::{
     cusum::Cusum,
@@ -81,6 +81,30 @@ impl Trigger {
                 rate(Why::SlowRate, Some(slow), share, window)
             }
             Rule::Cusum(cusum) => Evidence::Score { cusum, score: 0 },
+        }
+    }
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |ratio: Ratio| 100.0 * ratio.get();
+        match &self.0 {
+            Rule::Consecutive(limit) => write!(f, "at {limit} failures in a row"),
+            Rule::FailureRate(share, window) => {
+                write!(f, "at {} % failures in {window}", percent(*share))
+            }
+            Rule::SlowRate(slow, share, window) => {
+                write!(f, "at {} % slower than {slow:?} in {window}", percent(*share))
+            }
+            Rule::Cusum(cusum) => {
+                let (healthy, broken) = cusum.rates();
+                write!(
+                    f,
+                    "when {} % failures fit better than {} %",
+                    percent(broken),
+                    percent(healthy)
+                )
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How far back a rate looks, and what it sees there.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{fmt, num::NonZeroU32, time::Duration};
 
 /// How far back a rate looks: over so many calls, or over so much time.
 ///
@@ -60,6 +60,15 @@ impl Window {
         match self.span {
             Span::Calls(calls) => Tally::Calls(LastCalls::new(calls)),
             Span::Time(time) => Tally::Time(LastTime::new(time)),
+        }
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.span {
+            Span::Calls(calls) => write!(f, "{calls} calls"),
+            Span::Time(time) => write!(f, "{time:?}"),
         }
     }
 }

@@ -20,6 +20,20 @@ pub(super) enum Delay {
     Percentile(Arc<Percentile>),
 }
 
+impl fmt::Display for Delay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Every(gap) if gap.is_zero() => f.write_str("at once"),
+            Self::Every(gap) => write!(f, "after {gap:?}"),
+            Self::Gaps(gaps) => write!(f, "after gaps of {gaps:?}"),
+            Self::Learned(_) => f.write_str("when it pays"),
+            Self::Percentile(percentile) => {
+                write!(f, "after the {} quantile", percentile.quantile)
+            }
+        }
+    }
+}
+
 impl Delay {
     /// The wait after the attempt launched last, `launched` in all; `None` for no further attempt.
     pub(super) fn gap(&self, launched: u32) -> Option<Duration> {

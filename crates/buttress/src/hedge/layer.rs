@@ -10,6 +10,7 @@ use super::{
 use crate::{
     Budget, ByClone, ByFault, Name, Observe, Quantile, Why,
     event::{Pattern, Voice},
+    stack::note,
 };
 
 /// Starts further attempts before the first has ended. See the [module](super).
@@ -35,6 +36,21 @@ impl<C, R> Settings<C, R> {
     /// Why a request of which nothing was kept is sent once.
     pub(super) const fn why_alone(&self) -> Why {
         if self.attempts > 1 { Why::NotRepeatable } else { Why::Attempts }
+    }
+}
+
+impl<C, R> Settings<C, R> {
+    /// Adds itself to the outline of a stack.
+    fn note(&self, others: usize) {
+        note(&self.voice, || {
+            let Self { delay, attempts, budget, .. } = self;
+            let budget = if budget.is_some() { ", within a budget" } else { "" };
+            let targets = match others {
+                0 => String::new(),
+                others => format!(", {} targets", others + 1),
+            };
+            format!("{attempts} attempts, {delay}{targets}{budget}")
+        });
     }
 }
 
@@ -183,6 +199,7 @@ impl<S, C: Clone, R: Clone> Layer<S> for HedgeLayer<C, R> {
     type Service = Hedge<S, C, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        self.settings.note(0);
         Hedge { inner, others: Vec::new(), settings: Arc::new(self.settings.clone()) }
     }
 }
@@ -191,6 +208,7 @@ impl<S: Clone, C: Clone, R: Clone> Layer<S> for HedgeLayer<C, R, Vec<S>> {
     type Service = Hedge<S, C, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        self.settings.note(self.targets.len());
         let others = self.targets.iter().cloned().map(Some).collect();
         Hedge { inner, others, settings: Arc::new(self.settings.clone()) }
     }

@@ -6,6 +6,7 @@ use super::{Retry, policy::Policy};
 use crate::{
     Backoff, Budget, ByClone, ByFault, Name, Observe, Random,
     event::{Pattern, Voice},
+    stack::note,
 };
 
 /// Repeats calls that failed in a way that may pass. See the [module](super).
@@ -146,6 +147,11 @@ impl<S, C: Clone, R: Clone> Layer<S> for RetryLayer<C, R> {
     type Service = Retry<S, C, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        note(&self.voice, || {
+            let Policy { attempts, backoff, .. } = &self.policy;
+            let budget = if self.budget.is_some() { ", within a budget" } else { "" };
+            format!("{attempts} attempts, {backoff}{budget}")
+        });
         Retry { inner, layer: Arc::new(self.clone()) }
     }
 }

@@ -6,6 +6,7 @@ use super::Timeout;
 use crate::{
     Name, Observe,
     event::{Pattern, Voice},
+    stack::note_limit,
 };
 
 /// Bounds the time of each call. See the [module](super).
@@ -21,6 +22,13 @@ impl TimeoutLayer {
     /// With a limit of zero only calls that answer at once are answered.
     pub const fn new(limit: Duration) -> Self {
         Self { limit, voice: Voice::new(Pattern::Timeout) }
+    }
+
+    /// Sets another limit.
+    #[must_use]
+    pub const fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Sets the name that events carry.
@@ -51,6 +59,7 @@ impl<S> Layer<S> for TimeoutLayer {
     type Service = Timeout<S>;
 
     fn layer(&self, inner: S) -> Timeout<S> {
+        note_limit(&self.voice, self.limit, || format!("{:?}", self.limit));
         Timeout::new(inner, self.clone(), None)
     }
 }
@@ -63,6 +72,8 @@ impl<S: Clone> Layer<S> for AndReadinessLayer {
     type Service = Timeout<S>;
 
     fn layer(&self, inner: S) -> Timeout<S> {
+        let TimeoutLayer { limit, voice } = &self.0;
+        note_limit(voice, *limit, || format!("{limit:?}, readiness included"));
         Timeout::new(inner, self.0.clone(), Some(S::clone))
     }
 }
