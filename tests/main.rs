@@ -9,5 +9,6 @@ mod hedge;
 mod http;
 mod retry;
 mod sim;
+mod stack;
 mod support;
 mod timeout;

@@ -8,10 +8,14 @@ use tower_layer::Layer;
 use super::outline::outline;
 use crate::{
     Backoff, Breaker, BreakerHandle, BreakerLayer, Budget, ByClone, ByFault, Hedge, HedgeLayer,
-    Name, Observe, Random, Retry, RetryLayer, Timeout, TimeoutLayer, Trigger,
+    Name, Observe, Random, Ratio, Retry, RetryLayer, Timeout, TimeoutLayer, Trigger,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// A tool that fails once in five calls, as in the documents that this crate answers, needs 0.31
+/// further attempts per success.
+const TOOL_EXTRA: Ratio = Ratio::percent(35);
 
 /// Time limit, retry, hedge, breaker, limit and time limit, from the outside in.
 ///
@@ -37,6 +41,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// | backoff | 100 ms doubling to 10 s | 1 s doubling to 20 s |
 /// | hedge | one more, when it pays | none: tokens cost money |
 /// | breaker | [flaky](Trigger::flaky) | [default](Trigger::default) |
+/// | budget of both, per success | 35 %, at most 20 | 10 %, at most 10 |
 /// | limit | adaptive | adaptive |
 /// | an attempt | 10 s | 60 s |
 ///
@@ -68,7 +73,7 @@ impl Stack {
     /// For tools that answer in seconds.
     pub fn tool(name: impl Into<Name>) -> Self {
         let name = name.into();
-        let budget = Budget::default();
+        let budget = Budget::per_success(TOOL_EXTRA).cap(20);
         Self {
             call: TimeoutLayer::new(30 * SECOND).name(name.clone()),
             retry: RetryLayer::new().budget(budget.clone()).name(name.clone()),
