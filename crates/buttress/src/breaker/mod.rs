@@ -85,6 +85,8 @@ mod reference;
 mod service;
 mod shared;
 mod switch;
+#[cfg(test)]
+mod tests;
 mod trigger;
 mod waiters;
 mod window;
