@@ -9,11 +9,11 @@ mod hedge;
 mod layer;
 mod refusal;
 mod retry;
+mod rule;
 mod tool;
 
 use std::{collections::BTreeMap, fs::File, io::Read, ops::Range, path::Path, time::Duration};
 
-use buttress_sim::Faults;
 use toml::de::DeTable;
 
 pub use self::{
@@ -22,6 +22,7 @@ pub use self::{
     layer::{BudgetPlan, LayerPlan},
     refusal::Refusal,
     retry::Retry,
+    tool::ToolPlan,
 };
 use self::{
     fields::{Field, Fields},
@@ -49,7 +50,7 @@ pub struct Plan {
     /// How long a request is waited for before it is given up.
     pub patience: Duration,
     /// The tools by name.
-    pub tools: BTreeMap<String, Faults>,
+    pub tools: BTreeMap<String, ToolPlan>,
     /// The arms in order.
     pub arms: Vec<Arm>,
 }
@@ -178,7 +179,7 @@ fn load(field: Field<'_>) -> Result<Load, Fault> {
     }
 }
 
-fn tools(fields: &Fields<'_>) -> Result<BTreeMap<String, Faults>, Fault> {
+fn tools(fields: &Fields<'_>) -> Result<BTreeMap<String, ToolPlan>, Fault> {
     let field = fields.required("tools", "{ tool = {} }")?;
     let tables = field.table().filter(|tools| !tools.is_empty() && tools.len() <= MOST_TABLES);
     let Some(tables) = tables else {
@@ -193,7 +194,7 @@ fn tools(fields: &Fields<'_>) -> Result<BTreeMap<String, Faults>, Fault> {
             return Err(Fault::new(name.span(), message));
         }
         let field = Field { key: name.get_ref(), value };
-        tools.insert(name.get_ref().to_string(), tool::faults(field)?);
+        tools.insert(name.get_ref().to_string(), tool::tool(field)?);
     }
     Ok(tools)
 }
@@ -206,7 +207,7 @@ fn is_printable(name: &str) -> bool {
 fn arms(
     fields: &Fields<'_>,
     text: &str,
-    tools: &BTreeMap<String, Faults>,
+    tools: &BTreeMap<String, ToolPlan>,
     load_of_plan: Load,
 ) -> Result<Vec<Arm>, Fault> {
     let field = fields.required("arms", "[{ name = \"bare\", tool = \"..\" }]")?;
@@ -244,7 +245,7 @@ fn arms(
     Ok(arms.into_iter().map(|(arm, _)| arm).collect())
 }
 
-fn known_tool(field: Field<'_>, tools: &BTreeMap<String, Faults>) -> Result<String, Fault> {
+fn known_tool(field: Field<'_>, tools: &BTreeMap<String, ToolPlan>) -> Result<String, Fault> {
     let found = field.text(60)?;
     if tools.contains_key(found) {
         return Ok(found.to_owned());
@@ -253,7 +254,7 @@ fn known_tool(field: Field<'_>, tools: &BTreeMap<String, Faults>) -> Result<Stri
     Err(field.fault(unknown("tool", "tools", found, &names)))
 }
 
-fn missing_tool(fields: &Fields<'_>, tools: &BTreeMap<String, Faults>) -> Fault {
+fn missing_tool(fields: &Fields<'_>, tools: &BTreeMap<String, ToolPlan>) -> Fault {
     let names: Vec<&str> = tools.keys().map(String::as_str).collect();
     let message = format!("missing key \"tool\" in an arm: the tools are {}", names.join(", "));
     Fault::new(fields.span(), message)

@@ -5,7 +5,7 @@ mod stop;
 
 use std::{fmt, io, time::Duration};
 
-use buttress_sim::{Tool, http::Server};
+use buttress_sim::http::Server;
 use tokio::{runtime, time::Instant};
 
 use self::driver::{Task, drive};
@@ -193,8 +193,8 @@ fn run_arm(
     let seed = seed::named(seed, &arm.name);
     let runtime = world.runtime()?;
     runtime.block_on(async {
-        let faults = plan.tools.get(&arm.tool).cloned().unwrap_or_default();
-        let tool = Tool::new(faults, seed::word(seed, 1)).name(arm.tool.clone());
+        let tool = plan.tools.get(&arm.tool).cloned().unwrap_or_default();
+        let tool = tool.build(seed::word(seed, 1)).name(arm.tool.clone());
         let tool = match world {
             World::Virtual | World::RealTime => Stack::new(Meter(tool)),
             World::OverHttp => {

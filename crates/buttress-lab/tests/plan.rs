@@ -94,7 +94,7 @@ fn faults_are_told_where_they_stand_and_with_what_would_be_right() {
         // A tool.
         (
             tool("fai = 0.2"),
-            "4:1: unknown key in a tool \"fai\": did you mean \"fail\"? known keys are fail, fail_kind, fail_after, slow, slow_takes, fast_takes, rules",
+            "4:1: unknown key in a tool \"fai\": did you mean \"fail\"? known keys are fail, fail_kind, fail_after, slow, slow_takes, fast_takes, workers, queue, when_full, rules",
         ),
         (tool("fail = 1.5"), "4:8: \"fail\" must be a number from 0 to 1, not 1.5"),
         (tool("fail = \"often\""), "4:8: \"fail\" must be a number from 0 to 1, not \"often\""),
@@ -124,11 +124,11 @@ fn faults_are_told_where_they_stand_and_with_what_would_be_right() {
         ),
         (
             tool("rules = [{ share = 0.1 }]"),
-            "4:10: a rule needs exactly one of pass, fail, hang, throttle, corrupt, drop, crash, delay",
+            "4:10: a rule needs exactly one of pass, fail, hang, throttle, corrupt, drop, crash, delay, slowdown",
         ),
         (
             tool("rules = [{ hang = true, drop = 1 }]"),
-            "4:32: a rule needs exactly one of pass, fail, hang, throttle, corrupt, drop, crash, delay",
+            "4:32: a rule needs exactly one of pass, fail, hang, throttle, corrupt, drop, crash, delay, slowdown",
         ),
         (tool("rules = [{ hang = false }]"), "4:19: \"hang\" must be true, not false"),
         (
@@ -150,6 +150,28 @@ fn faults_are_told_where_they_stand_and_with_what_would_be_right() {
         (
             tool("rules = [{ share = 0, hang = true }]"),
             "4:20: \"share\" must be a number from 0.000001 to 1, not 0",
+        ),
+        (tool("workers = 0"), "4:11: \"workers\" must be a whole number from 1 to 1000000, not 0"),
+        (tool("queue = 5"), "4:9: \"queue\" goes with `workers` only"),
+        (
+            tool("workers = 5\nwhen_full = { hang = true }"),
+            "5:13: \"when_full\" goes with `queue` only",
+        ),
+        (
+            tool("workers = 5\nqueue = 0\nwhen_full = { delay = 1 }"),
+            "6:15: unknown key in when_full \"delay\": known keys are pass, fail, hang, throttle, corrupt, drop, crash, after, retry_after",
+        ),
+        (
+            tool("workers = 5\nqueue = 0\nwhen_full = { fail = \"reset\", hang = true }"),
+            "6:38: when_full needs exactly one of pass, fail, hang, throttle, corrupt, drop, crash",
+        ),
+        (
+            tool("rules = [{ slowdown = 0.5 }]"),
+            "4:23: \"slowdown\" must be a number from 1 to 10000, not 0.5",
+        ),
+        (
+            tool("rules = [{ slowdown = 2, after = 1 }]"),
+            "4:34: \"after\" goes with fail or throttle only, not with slowdown",
         ),
         // An arm.
         (
@@ -310,6 +332,7 @@ fn the_page_names_every_key() {
         plan_with("zzzzzz = 1", "", ""),
         plan_with("", "zzzzzz = 1", ""),
         plan_with("", "rules = [{ zzzzzz = 1 }]", ""),
+        plan_with("", "workers = 1\nqueue = 1\nwhen_full = { zzzzzz = 1 }", ""),
         plan_with("", "", "zzzzzz = 1"),
         plan_with("", "", "stack = [{ zzzzzz = {} }]"),
         plan_with("", "", "stack = [{ retry = { zzzzzz = 1 } }]"),
