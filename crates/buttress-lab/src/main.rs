@@ -37,6 +37,7 @@ fn obey(command: Command) -> Result<(), Box<dyn Error>> {
     match command {
         Command::Run { plan, how } => experiment(&read(&plan)?, &how),
         Command::Redundant { how } => experiment(&built_in(plans::REDUNDANT)?, &how),
+        Command::Overload { how } => experiment(&built_in(plans::OVERLOAD)?, &how),
         Command::Plans { name: None } => list(),
         Command::Plans { name: Some(name) } => show(&name),
         Command::ServeTool { port, seed, plan, tool } => {

@@ -17,7 +17,7 @@ use std::{
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::stats::Cost;
+use crate::{series::Recorder, stats::Cost};
 
 tokio::task_local! {
     static BILL: Arc<Bill>;
@@ -46,7 +46,21 @@ pub(crate) async fn metered<F: Future>(request: F) -> (F::Output, Cost) {
 
 /// Puts the calls of a tool on the bill of the request that makes them.
 #[derive(Clone, Debug)]
-pub(crate) struct Meter<S>(pub(crate) S);
+pub(crate) struct Meter<S> {
+    tool: S,
+    recorder: Option<Recorder>,
+}
+
+impl<S> Meter<S> {
+    pub(crate) const fn new(tool: S) -> Self {
+        Self { tool, recorder: None }
+    }
+
+    /// Writes down when calls are launched, too.
+    pub(crate) fn recorder(self, recorder: Option<Recorder>) -> Self {
+        Self { recorder, ..self }
+    }
+}
 
 impl<S, Req> Service<Req> for Meter<S>
 where
@@ -58,12 +72,15 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
+        self.tool.poll_ready(cx)
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
         let running = Running::start();
-        let answer = self.0.call(request);
+        if let Some(recorder) = &self.recorder {
+            recorder.called();
+        }
+        let answer = self.tool.call(request);
         Box::pin(async move {
             let outcome = answer.await;
             running.finish();
@@ -113,7 +130,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn finished_and_dropped_calls_are_on_the_bill() {
-        let tool = Meter(service_fn(async |seconds: u64| {
+        let tool = Meter::new(service_fn(async |seconds: u64| {
             sleep(Duration::from_secs(seconds)).await;
             Ok::<_, ()>(())
         }));
@@ -129,7 +146,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_is_given_up_pays_for_what_it_started() {
-        let tool = Meter(service_fn(async |(): ()| {
+        let tool = Meter::new(service_fn(async |(): ()| {
             std::future::pending::<()>().await;
             Ok::<_, ()>(())
         }));

@@ -33,6 +33,8 @@ use self::{
 const LARGEST: u64 = 1 << 20;
 /// How many requests an arm may make.
 pub const MOST_REQUESTS: u64 = 10_000_000;
+/// How long an arm may make requests, in seconds: ten days.
+const LONGEST_ARM: f64 = 864_000.0;
 /// How many tools and arms a plan may have.
 const MOST_TABLES: usize = 100;
 
@@ -45,8 +47,14 @@ pub struct Plan {
     pub description: String,
     /// Requests per arm.
     pub requests: u64,
+    /// For how long an arm makes requests, if it does not make them all before.
+    pub duration: Option<Duration>,
     /// Where all randomness comes from.
     pub seed: u64,
+    /// From when on requests are measured apart, too.
+    pub after: Option<Duration>,
+    /// How long the stretches of time are for which it is told what happened when.
+    pub series: Option<Duration>,
     /// How long a request is waited for before it is given up.
     pub patience: Duration,
     /// The tools by name.
@@ -130,7 +138,19 @@ impl Plan {
 
 fn read_plan(text: &str) -> Result<Plan, Fault> {
     let document = DeTable::parse(text)?;
-    let known = ["name", "description", "requests", "seed", "patience", "load", "tools", "arms"];
+    let known = [
+        "name",
+        "description",
+        "requests",
+        "duration",
+        "seed",
+        "after",
+        "series",
+        "patience",
+        "load",
+        "tools",
+        "arms",
+    ];
     let fields = Fields::new("the plan", 0..0, document.get_ref(), &known)?;
     let name = fields.required("name", "\"my experiment\"")?.text(80)?.to_owned();
     let description = match fields.optional("description") {
@@ -150,13 +170,24 @@ fn read_plan(text: &str) -> Result<Plan, Fault> {
         Some(field) => field.seconds(0.001, 86_400.0)?,
         None => Duration::from_secs(600),
     };
+    let seconds =
+        |key, low| fields.optional(key).map(|field| field.seconds(low, LONGEST_ARM)).transpose();
+    let (duration, series) = (seconds("duration", 0.001)?, seconds("series", 0.001)?);
+    let after = seconds("after", 0.0)?;
+    if let (Some(field), Some(after), Some(duration)) = (fields.optional("after"), after, duration)
+        && after >= duration
+    {
+        return Err(
+            field.fault("\"after\" must be less than \"duration\": nothing is measured then")
+        );
+    }
     let load = match fields.optional("load") {
         Some(field) => load(field)?,
         None => Load::default(),
     };
     let tools = tools(&fields)?;
     let arms = arms(&fields, text, &tools, load)?;
-    Ok(Plan { name, description, requests, seed, patience, tools, arms })
+    Ok(Plan { name, description, requests, duration, seed, after, series, patience, tools, arms })
 }
 
 fn load(field: Field<'_>) -> Result<Load, Fault> {

@@ -23,11 +23,11 @@ fn faults_are_told_where_they_stand_and_with_what_would_be_right() {
         // The whole.
         (
             top("sede = 3"),
-            "2:1: unknown key in the plan \"sede\": did you mean \"seed\"? known keys are name, description, requests, seed, patience, load, tools, arms",
+            "2:1: unknown key in the plan \"sede\": did you mean \"seed\"? known keys are name, description, requests, duration, seed, after, series, patience, load, tools, arms",
         ),
         (
             top("zzz = 3"),
-            "2:1: unknown key in the plan \"zzz\": known keys are name, description, requests, seed, patience, load, tools, arms",
+            "2:1: unknown key in the plan \"zzz\": known keys are name, description, requests, duration, seed, after, series, patience, load, tools, arms",
         ),
         (
             top("requests = 0"),
@@ -90,6 +90,14 @@ fn faults_are_told_where_they_stand_and_with_what_would_be_right() {
         (
             "name = \"x\"\ntools = 3".to_owned(),
             "2:9: \"tools\" must be 1 to 100 tables, each under its name as in `[tools.search]`, not 3",
+        ),
+        (
+            top("series = 0"),
+            "2:10: \"series\" must be a number of seconds from 0.001 to 864000, not 0",
+        ),
+        (
+            top("duration = 60\nafter = 60.0"),
+            "3:9: \"after\" must be less than \"duration\": nothing is measured then",
         ),
         // A tool.
         (
