@@ -45,20 +45,19 @@ pub(crate) async fn metered<F: Future>(request: F) -> (F::Output, Cost) {
 }
 
 /// Puts the calls of a tool on the bill of the request that makes them.
+///
+/// The time that they take is billed in any case, their number only where they are counted; these
+/// are also written down, where there is a recorder.
 #[derive(Clone, Debug)]
 pub(crate) struct Meter<S> {
     tool: S,
+    is_counted: bool,
     recorder: Option<Recorder>,
 }
 
 impl<S> Meter<S> {
-    pub(crate) const fn new(tool: S) -> Self {
-        Self { tool, recorder: None }
-    }
-
-    /// Writes down when calls are launched, too.
-    pub(crate) fn recorder(self, recorder: Option<Recorder>) -> Self {
-        Self { recorder, ..self }
+    pub(crate) const fn new(tool: S, is_counted: bool, recorder: Option<Recorder>) -> Self {
+        Self { tool, is_counted, recorder }
     }
 }
 
@@ -76,8 +75,8 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let running = Running::start();
-        if let Some(recorder) = &self.recorder {
+        let running = Running::start(self.is_counted);
+        if let (Some(recorder), true) = (&self.recorder, self.is_counted) {
             recorder.called();
         }
         let answer = self.tool.call(request);
@@ -93,20 +92,21 @@ where
 struct Running {
     bill: Option<Arc<Bill>>,
     since: Instant,
-    finished: bool,
+    is_counted: bool,
+    is_finished: bool,
 }
 
 impl Running {
-    fn start() -> Self {
+    fn start(is_counted: bool) -> Self {
         let bill = BILL.try_with(Arc::clone).ok();
-        if let Some(bill) = &bill {
+        if let (Some(bill), true) = (&bill, is_counted) {
             bill.calls.fetch_add(1, Relaxed);
         }
-        Self { bill, since: Instant::now(), finished: false }
+        Self { bill, since: Instant::now(), is_counted, is_finished: false }
     }
 
     fn finish(mut self) {
-        self.finished = true;
+        self.is_finished = true;
     }
 }
 
@@ -115,7 +115,7 @@ impl Drop for Running {
         let Some(bill) = &self.bill else { return };
         let nanos = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
         bill.busy_nanos.fetch_add(nanos, Relaxed);
-        if !self.finished {
+        if self.is_counted && !self.is_finished {
             bill.cancelled.fetch_add(1, Relaxed);
         }
     }
@@ -128,12 +128,14 @@ mod tests {
 
     use super::*;
 
+    async fn nap(seconds: u64) -> Result<(), ()> {
+        sleep(Duration::from_secs(seconds)).await;
+        Ok(())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn finished_and_dropped_calls_are_on_the_bill() {
-        let tool = Meter::new(service_fn(async |seconds: u64| {
-            sleep(Duration::from_secs(seconds)).await;
-            Ok::<_, ()>(())
-        }));
+        let tool = Meter::new(service_fn(nap), true, None);
         let request = async {
             let late = timeout(Duration::from_secs(2), tool.clone().oneshot(9)).await;
             assert!(late.is_err());
@@ -145,11 +147,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn calls_that_are_not_counted_cost_time_all_the_same() {
+        let tool = Meter::new(service_fn(nap), true, None);
+        let other = Meter::new(service_fn(nap), false, None);
+        let request = async {
+            assert!(timeout(Duration::from_secs(2), other.oneshot(9)).await.is_err());
+            tool.oneshot(1).await
+        };
+        let (_, cost) = metered(request).await;
+        assert_eq!(cost, Cost { calls: 1, cancelled: 0, busy: Duration::from_secs(3) });
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_request_that_is_given_up_pays_for_what_it_started() {
-        let tool = Meter::new(service_fn(async |(): ()| {
+        let pending = async |(): ()| {
             std::future::pending::<()>().await;
             Ok::<_, ()>(())
-        }));
+        };
+        let tool = Meter::new(service_fn(pending), true, None);
         let limit = Duration::from_secs(5);
         let (_, cost) = metered(timeout(limit, tool.oneshot(()))).await;
         assert_eq!(cost, Cost { calls: 1, cancelled: 1, busy: limit });

@@ -4,9 +4,14 @@
 //! understood is refused with its place and with what would be right.
 
 mod breaker;
+mod degrade;
+mod failover;
+mod fallback;
 mod fields;
 mod hedge;
 mod layer;
+mod limit;
+mod quorum;
 mod refusal;
 mod retry;
 mod rule;
@@ -18,8 +23,13 @@ use toml::de::DeTable;
 
 pub use self::{
     breaker::Breaker,
+    degrade::Degrade,
+    failover::{Failover, Mode},
+    fallback::Fallback,
     hedge::{Delay, Hedge},
     layer::{BudgetPlan, LayerPlan},
+    limit::{Limit, Most},
+    quorum::{Agree, Launch, Members, Quorum},
     refusal::Refusal,
     retry::Retry,
     tool::ToolPlan,
@@ -74,6 +84,19 @@ pub struct Arm {
     pub load: Load,
     /// The layers around the tool, outermost first.
     pub stack: Vec<LayerPlan>,
+}
+
+impl Arm {
+    /// The tools that it calls, its own first, each once.
+    pub fn tools(&self) -> Vec<&str> {
+        let mut tools = vec![self.tool.as_str()];
+        for tool in self.stack.iter().flat_map(LayerPlan::tools) {
+            if !tools.contains(&tool) {
+                tools.push(tool);
+            }
+        }
+        tools
+    }
 }
 
 /// When requests are made.
@@ -238,7 +261,7 @@ fn is_printable(name: &str) -> bool {
 fn arms(
     fields: &Fields<'_>,
     text: &str,
-    tools: &BTreeMap<String, ToolPlan>,
+    tools: Tools<'_>,
     load_of_plan: Load,
 ) -> Result<Vec<Arm>, Fault> {
     let field = fields.required("arms", "[{ name = \"bare\", tool = \"..\" }]")?;
@@ -268,7 +291,7 @@ fn arms(
             None => load_of_plan,
         };
         let stack = match fields.optional("stack") {
-            Some(field) => layer::stack(field)?,
+            Some(field) => layer::stack(field, tools)?,
             None => Vec::new(),
         };
         arms.push((Arm { name: name.to_owned(), tool, load, stack }, named.span()));
@@ -276,7 +299,10 @@ fn arms(
     Ok(arms.into_iter().map(|(arm, _)| arm).collect())
 }
 
-fn known_tool(field: Field<'_>, tools: &BTreeMap<String, ToolPlan>) -> Result<String, Fault> {
+/// The tools of a plan by name.
+type Tools<'a> = &'a BTreeMap<String, ToolPlan>;
+
+fn known_tool(field: Field<'_>, tools: Tools<'_>) -> Result<String, Fault> {
     let found = field.text(60)?;
     if tools.contains_key(found) {
         return Ok(found.to_owned());
@@ -285,7 +311,7 @@ fn known_tool(field: Field<'_>, tools: &BTreeMap<String, ToolPlan>) -> Result<St
     Err(field.fault(unknown("tool", "tools", found, &names)))
 }
 
-fn missing_tool(fields: &Fields<'_>, tools: &BTreeMap<String, ToolPlan>) -> Fault {
+fn missing_tool(fields: &Fields<'_>, tools: Tools<'_>) -> Fault {
     let names: Vec<&str> = tools.keys().map(String::as_str).collect();
     let message = format!("missing key \"tool\" in an arm: the tools are {}", names.join(", "));
     Fault::new(fields.span(), message)

@@ -5,7 +5,7 @@ mod stop;
 
 use std::{fmt, io, time::Duration};
 
-use buttress_sim::http::Server;
+use buttress_sim::{Tool, http::Server};
 use tokio::{runtime, time::Instant};
 
 use self::driver::{Samples, Task, drive};
@@ -15,7 +15,7 @@ use crate::{
     plan::{Arm, Load, Plan},
     seed,
     series::{Recorder, Series},
-    stack::{self, Stack},
+    stack::{self, Stack, Tools},
     stats::{Sample, Summary},
     wire::Wire,
 };
@@ -249,22 +249,18 @@ fn run_arm(
     let seed = seed::named(seed, &arm.name);
     let runtime = world.runtime()?;
     runtime.block_on(async {
-        let tool = plan.tools.get(&arm.tool).cloned().unwrap_or_default();
-        let tool = tool.build(seed::word(seed, 1)).name(arm.tool.clone());
         let recorder = plan.series.map(Recorder::start);
-        let tool = match world {
-            World::Virtual | World::RealTime => {
-                Stack::new(Meter::new(tool).recorder(recorder.clone()))
-            }
-            World::OverHttp => {
-                let server = Server::on_loopback(tool, 0).await?;
-                let address = server.addr()?;
-                // It lives as long as the runtime, which is as long as the arm.
-                tokio::spawn(server.run_until(std::future::pending::<()>()));
-                Stack::new(Meter::new(Wire::to(address)).recorder(recorder.clone()))
-            }
-        };
-        let stack = stack::build(&arm.stack, tool, seed::word(seed, 2));
+        let mut tools = Tools::new();
+        for name in arm.tools() {
+            let is_own = name == arm.tool;
+            let seed =
+                if is_own { seed::word(seed, 1) } else { seed::named(seed::word(seed, 4), name) };
+            let tool = plan.tools.get(name).cloned().unwrap_or_default();
+            let tool = tool.build(seed).name(name.to_owned());
+            let recorder = recorder.clone().filter(|_| is_own);
+            tools.insert(name.to_owned(), metered(world, tool, is_own, recorder).await?);
+        }
+        let stack = stack::build(arm, &tools, seed::word(seed, 2))?;
         let task = Task {
             stack,
             load: world.load(arm.load),
@@ -280,5 +276,25 @@ fn run_arm(
         let samples = drive(task, stop, told).await;
         let series = recorder.map(|recorder| recorder.series());
         Ok(Done { samples, series, took: start.elapsed() })
+    })
+}
+
+/// A tool whose calls are on the bill of the requests that make them; only those of the arm's own
+/// tool are counted.
+async fn metered(
+    world: World,
+    tool: Tool,
+    is_own: bool,
+    recorder: Option<Recorder>,
+) -> io::Result<Stack> {
+    Ok(match world {
+        World::Virtual | World::RealTime => Stack::new(Meter::new(tool, is_own, recorder)),
+        World::OverHttp => {
+            let server = Server::on_loopback(tool, 0).await?;
+            let address = server.addr()?;
+            // It lives as long as the runtime, which is as long as the arm.
+            tokio::spawn(server.run_until(std::future::pending::<()>()));
+            Stack::new(Meter::new(Wire::to(address), is_own, recorder))
+        }
     })
 }
