@@ -288,6 +288,7 @@ fn later_requests_are_measured_apart() {
     let table = report::table(&measured);
     assert!(table.contains("FROM 5 s ON") && table.contains("OVER TIME"), "{table}");
     let page = report::html(&measured);
+    assert!(report::table(&measure(&plan(HALVES), 10)).contains("none"));
     assert!(page.contains("Requests from 5 s on") && page.contains("What happened when"));
     assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");
 }

@@ -145,7 +145,9 @@ fn later(measured: &Measured) -> String {
     let heads =
         ["", "requests/s", "right answers/s", "success rate", "p50 s", "p99 s", "tool calls"];
     let rows = measured.arms.iter().map(|arm| {
-        let Some(later) = &arm.later else { return Vec::new() };
+        let Some(later) = arm.later.as_ref().filter(|later| later.numbers.requests > 0) else {
+            return vec!["none".to_owned()];
+        };
         let Summary { success, latency, calls, .. } = &later.numbers;
         let time = |pick: fn(&Latency) -> Estimate| match latency.as_ref().map(pick) {
             Some(estimate) => with_half(fixed(estimate.value, 2), estimate, 1.0),

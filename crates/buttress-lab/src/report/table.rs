@@ -66,6 +66,9 @@ fn later(measured: &Measured) -> Option<Grid> {
     ];
     let rows = measured.arms.iter().filter_map(|arm| {
         let later = arm.later.as_ref()?;
+        if later.numbers.requests == 0 {
+            return Some(vec![arm.name.clone(), "none".to_owned()]);
+        }
         let Summary { success, calls, latency, .. } = &later.numbers;
         let latency = |pick: fn(&Latency) -> Estimate| latency.as_ref().map(pick);
         let time = |estimate: Option<Estimate>| estimate.map(|e| fixed(e.value, 2));
