@@ -28,6 +28,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         how: How,
     },
+    /// Run the experiment of an overload: what keeps a server overloaded, and what lets it recover.
+    Overload {
+        #[command(flatten)]
+        how: How,
+    },
     /// List the built-in plans, or print one.
     Plans {
         /// The plan to print.

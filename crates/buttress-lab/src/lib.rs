@@ -32,6 +32,7 @@ pub mod plans;
 pub mod report;
 pub mod run;
 mod seed;
+pub mod series;
 mod stack;
 pub mod stats;
 mod wire;

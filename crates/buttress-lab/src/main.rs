@@ -8,7 +8,7 @@ mod signal;
 use std::{error::Error, fmt, process::ExitCode, time::Duration};
 
 use buttress_lab::{
-    plan::{Plan, Refusal},
+    plan::{Plan, Refusal, ToolPlan},
     plans::{self, BuiltIn},
     report,
     run::{self, AT_A_TIME, Settings, Stop, World},
@@ -37,14 +37,15 @@ fn obey(command: Command) -> Result<(), Box<dyn Error>> {
     match command {
         Command::Run { plan, how } => experiment(&read(&plan)?, &how),
         Command::Redundant { how } => experiment(&built_in(plans::REDUNDANT)?, &how),
+        Command::Overload { how } => experiment(&built_in(plans::OVERLOAD)?, &how),
         Command::Plans { name: None } => list(),
         Command::Plans { name: Some(name) } => show(&name),
         Command::ServeTool { port, seed, plan, tool } => {
-            let faults = match plan {
+            let plan = match plan {
                 Some(plan) => tool_of(&read(&plan)?, tool.as_deref())?,
-                None => Faults::unreliable(),
+                None => ToolPlan { faults: Faults::unreliable(), capacity: None },
             };
-            serve(port, Tool::new(faults, seed))
+            serve(port, plan.build(seed))
         }
         Command::Help { topic } => help(topic.as_deref()),
     }
@@ -104,7 +105,7 @@ fn experiment(plan: &Plan, how: &How) -> Result<(), Box<dyn Error>> {
 }
 
 /// The tool of a plan.
-fn tool_of(plan: &Plan, name: Option<&str>) -> Result<Faults, Unknown> {
+fn tool_of(plan: &Plan, name: Option<&str>) -> Result<ToolPlan, Unknown> {
     let found = match (name, plan.tools.len()) {
         (Some(name), _) => plan.tools.get(name),
         (None, 1) => plan.tools.values().next(),

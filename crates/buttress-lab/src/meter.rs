@@ -17,7 +17,7 @@ use std::{
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::stats::Cost;
+use crate::{series::Recorder, stats::Cost};
 
 tokio::task_local! {
     static BILL: Arc<Bill>;
@@ -45,8 +45,21 @@ pub(crate) async fn metered<F: Future>(request: F) -> (F::Output, Cost) {
 }
 
 /// Puts the calls of a tool on the bill of the request that makes them.
+///
+/// The time that they take is billed in any case, their number only where they are counted; these
+/// are also written down, where there is a recorder.
 #[derive(Clone, Debug)]
-pub(crate) struct Meter<S>(pub(crate) S);
+pub(crate) struct Meter<S> {
+    tool: S,
+    is_counted: bool,
+    recorder: Option<Recorder>,
+}
+
+impl<S> Meter<S> {
+    pub(crate) const fn new(tool: S, is_counted: bool, recorder: Option<Recorder>) -> Self {
+        Self { tool, is_counted, recorder }
+    }
+}
 
 impl<S, Req> Service<Req> for Meter<S>
 where
@@ -58,12 +71,15 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
+        self.tool.poll_ready(cx)
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let running = Running::start();
-        let answer = self.0.call(request);
+        let running = Running::start(self.is_counted);
+        if let (Some(recorder), true) = (&self.recorder, self.is_counted) {
+            recorder.called();
+        }
+        let answer = self.tool.call(request);
         Box::pin(async move {
             let outcome = answer.await;
             running.finish();
@@ -76,20 +92,21 @@ where
 struct Running {
     bill: Option<Arc<Bill>>,
     since: Instant,
-    finished: bool,
+    is_counted: bool,
+    is_finished: bool,
 }
 
 impl Running {
-    fn start() -> Self {
+    fn start(is_counted: bool) -> Self {
         let bill = BILL.try_with(Arc::clone).ok();
-        if let Some(bill) = &bill {
+        if let (Some(bill), true) = (&bill, is_counted) {
             bill.calls.fetch_add(1, Relaxed);
         }
-        Self { bill, since: Instant::now(), finished: false }
+        Self { bill, since: Instant::now(), is_counted, is_finished: false }
     }
 
     fn finish(mut self) {
-        self.finished = true;
+        self.is_finished = true;
     }
 }
 
@@ -98,7 +115,7 @@ impl Drop for Running {
         let Some(bill) = &self.bill else { return };
         let nanos = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
         bill.busy_nanos.fetch_add(nanos, Relaxed);
-        if !self.finished {
+        if self.is_counted && !self.is_finished {
             bill.cancelled.fetch_add(1, Relaxed);
         }
     }
@@ -111,12 +128,14 @@ mod tests {
 
     use super::*;
 
+    async fn nap(seconds: u64) -> Result<(), ()> {
+        sleep(Duration::from_secs(seconds)).await;
+        Ok(())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn finished_and_dropped_calls_are_on_the_bill() {
-        let tool = Meter(service_fn(async |seconds: u64| {
-            sleep(Duration::from_secs(seconds)).await;
-            Ok::<_, ()>(())
-        }));
+        let tool = Meter::new(service_fn(nap), true, None);
         let request = async {
             let late = timeout(Duration::from_secs(2), tool.clone().oneshot(9)).await;
             assert!(late.is_err());
@@ -128,11 +147,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn calls_that_are_not_counted_cost_time_all_the_same() {
+        let tool = Meter::new(service_fn(nap), true, None);
+        let other = Meter::new(service_fn(nap), false, None);
+        let request = async {
+            assert!(timeout(Duration::from_secs(2), other.oneshot(9)).await.is_err());
+            tool.oneshot(1).await
+        };
+        let (_, cost) = metered(request).await;
+        assert_eq!(cost, Cost { calls: 1, cancelled: 0, busy: Duration::from_secs(3) });
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_request_that_is_given_up_pays_for_what_it_started() {
-        let tool = Meter(service_fn(async |(): ()| {
+        let pending = async |(): ()| {
             std::future::pending::<()>().await;
             Ok::<_, ()>(())
-        }));
+        };
+        let tool = Meter::new(service_fn(pending), true, None);
         let limit = Duration::from_secs(5);
         let (_, cost) = metered(timeout(limit, tool.oneshot(()))).await;
         assert_eq!(cost, Cost { calls: 1, cancelled: 1, busy: limit });

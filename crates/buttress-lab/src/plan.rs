@@ -4,24 +4,35 @@
 //! understood is refused with its place and with what would be right.
 
 mod breaker;
+mod degrade;
+mod failover;
+mod fallback;
 mod fields;
 mod hedge;
 mod layer;
+mod limit;
+mod quorum;
 mod refusal;
 mod retry;
+mod rule;
 mod tool;
 
 use std::{collections::BTreeMap, fs::File, io::Read, ops::Range, path::Path, time::Duration};
 
-use buttress_sim::Faults;
 use toml::de::DeTable;
 
 pub use self::{
     breaker::Breaker,
+    degrade::Degrade,
+    failover::{Failover, Mode},
+    fallback::Fallback,
     hedge::{Delay, Hedge},
     layer::{BudgetPlan, LayerPlan},
+    limit::{Limit, Most},
+    quorum::{Agree, Launch, Members, Quorum},
     refusal::Refusal,
     retry::Retry,
+    tool::ToolPlan,
 };
 use self::{
     fields::{Field, Fields},
@@ -32,6 +43,8 @@ use self::{
 const LARGEST: u64 = 1 << 20;
 /// How many requests an arm may make.
 pub const MOST_REQUESTS: u64 = 10_000_000;
+/// How long an arm may make requests, in seconds: ten days.
+const LONGEST_ARM: f64 = 864_000.0;
 /// How many tools and arms a plan may have.
 const MOST_TABLES: usize = 100;
 
@@ -44,12 +57,18 @@ pub struct Plan {
     pub description: String,
     /// Requests per arm.
     pub requests: u64,
+    /// For how long an arm makes requests, if it does not make them all before.
+    pub duration: Option<Duration>,
     /// Where all randomness comes from.
     pub seed: u64,
+    /// From when on requests are measured apart, too.
+    pub after: Option<Duration>,
+    /// How long the stretches of time are for which it is told what happened when.
+    pub series: Option<Duration>,
     /// How long a request is waited for before it is given up.
     pub patience: Duration,
     /// The tools by name.
-    pub tools: BTreeMap<String, Faults>,
+    pub tools: BTreeMap<String, ToolPlan>,
     /// The arms in order.
     pub arms: Vec<Arm>,
 }
@@ -65,6 +84,19 @@ pub struct Arm {
     pub load: Load,
     /// The layers around the tool, outermost first.
     pub stack: Vec<LayerPlan>,
+}
+
+impl Arm {
+    /// The tools that it calls, its own first, each once.
+    pub fn tools(&self) -> Vec<&str> {
+        let mut tools = vec![self.tool.as_str()];
+        for tool in self.stack.iter().flat_map(LayerPlan::tools) {
+            if !tools.contains(&tool) {
+                tools.push(tool);
+            }
+        }
+        tools
+    }
 }
 
 /// When requests are made.
@@ -129,7 +161,19 @@ impl Plan {
 
 fn read_plan(text: &str) -> Result<Plan, Fault> {
     let document = DeTable::parse(text)?;
-    let known = ["name", "description", "requests", "seed", "patience", "load", "tools", "arms"];
+    let known = [
+        "name",
+        "description",
+        "requests",
+        "duration",
+        "seed",
+        "after",
+        "series",
+        "patience",
+        "load",
+        "tools",
+        "arms",
+    ];
     let fields = Fields::new("the plan", 0..0, document.get_ref(), &known)?;
     let name = fields.required("name", "\"my experiment\"")?.text(80)?.to_owned();
     let description = match fields.optional("description") {
@@ -149,13 +193,24 @@ fn read_plan(text: &str) -> Result<Plan, Fault> {
         Some(field) => field.seconds(0.001, 86_400.0)?,
         None => Duration::from_secs(600),
     };
+    let seconds =
+        |key, low| fields.optional(key).map(|field| field.seconds(low, LONGEST_ARM)).transpose();
+    let (duration, series) = (seconds("duration", 0.001)?, seconds("series", 0.001)?);
+    let after = seconds("after", 0.0)?;
+    if let (Some(field), Some(after), Some(duration)) = (fields.optional("after"), after, duration)
+        && after >= duration
+    {
+        return Err(
+            field.fault("\"after\" must be less than \"duration\": nothing is measured then")
+        );
+    }
     let load = match fields.optional("load") {
         Some(field) => load(field)?,
         None => Load::default(),
     };
     let tools = tools(&fields)?;
     let arms = arms(&fields, text, &tools, load)?;
-    Ok(Plan { name, description, requests, seed, patience, tools, arms })
+    Ok(Plan { name, description, requests, duration, seed, after, series, patience, tools, arms })
 }
 
 fn load(field: Field<'_>) -> Result<Load, Fault> {
@@ -178,7 +233,7 @@ fn load(field: Field<'_>) -> Result<Load, Fault> {
     }
 }
 
-fn tools(fields: &Fields<'_>) -> Result<BTreeMap<String, Faults>, Fault> {
+fn tools(fields: &Fields<'_>) -> Result<BTreeMap<String, ToolPlan>, Fault> {
     let field = fields.required("tools", "{ tool = {} }")?;
     let tables = field.table().filter(|tools| !tools.is_empty() && tools.len() <= MOST_TABLES);
     let Some(tables) = tables else {
@@ -193,7 +248,7 @@ fn tools(fields: &Fields<'_>) -> Result<BTreeMap<String, Faults>, Fault> {
             return Err(Fault::new(name.span(), message));
         }
         let field = Field { key: name.get_ref(), value };
-        tools.insert(name.get_ref().to_string(), tool::faults(field)?);
+        tools.insert(name.get_ref().to_string(), tool::tool(field)?);
     }
     Ok(tools)
 }
@@ -206,7 +261,7 @@ fn is_printable(name: &str) -> bool {
 fn arms(
     fields: &Fields<'_>,
     text: &str,
-    tools: &BTreeMap<String, Faults>,
+    tools: Tools<'_>,
     load_of_plan: Load,
 ) -> Result<Vec<Arm>, Fault> {
     let field = fields.required("arms", "[{ name = \"bare\", tool = \"..\" }]")?;
@@ -236,7 +291,7 @@ fn arms(
             None => load_of_plan,
         };
         let stack = match fields.optional("stack") {
-            Some(field) => layer::stack(field)?,
+            Some(field) => layer::stack(field, tools)?,
             None => Vec::new(),
         };
         arms.push((Arm { name: name.to_owned(), tool, load, stack }, named.span()));
@@ -244,7 +299,10 @@ fn arms(
     Ok(arms.into_iter().map(|(arm, _)| arm).collect())
 }
 
-fn known_tool(field: Field<'_>, tools: &BTreeMap<String, Faults>) -> Result<String, Fault> {
+/// The tools of a plan by name.
+type Tools<'a> = &'a BTreeMap<String, ToolPlan>;
+
+fn known_tool(field: Field<'_>, tools: Tools<'_>) -> Result<String, Fault> {
     let found = field.text(60)?;
     if tools.contains_key(found) {
         return Ok(found.to_owned());
@@ -253,7 +311,7 @@ fn known_tool(field: Field<'_>, tools: &BTreeMap<String, Faults>) -> Result<Stri
     Err(field.fault(unknown("tool", "tools", found, &names)))
 }
 
-fn missing_tool(fields: &Fields<'_>, tools: &BTreeMap<String, Faults>) -> Fault {
+fn missing_tool(fields: &Fields<'_>, tools: Tools<'_>) -> Fault {
     let names: Vec<&str> = tools.keys().map(String::as_str).collect();
     let message = format!("missing key \"tool\" in an arm: the tools are {}", names.join(", "));
     Fault::new(fields.span(), message)

@@ -13,6 +13,10 @@ pub struct BuiltIn {
 pub const REDUNDANT: BuiltIn =
     BuiltIn { name: "redundant", text: include_str!("../plans/redundant.toml") };
 
+/// A server that an overload keeps busy long after its cause, and what lets it recover.
+pub const OVERLOAD: BuiltIn =
+    BuiltIn { name: "overload", text: include_str!("../plans/overload.toml") };
+
 /// Outages, and what a breaker and a budget spare the tool.
 const OUTAGE: BuiltIn = BuiltIn { name: "outage", text: include_str!("../plans/outage.toml") };
 
@@ -21,7 +25,7 @@ const THROTTLED: BuiltIn =
     BuiltIn { name: "throttled", text: include_str!("../plans/throttled.toml") };
 
 /// Every plan, in the order in which they are listed.
-pub const ALL: [BuiltIn; 3] = [REDUNDANT, OUTAGE, THROTTLED];
+pub const ALL: [BuiltIn; 4] = [REDUNDANT, OVERLOAD, OUTAGE, THROTTLED];
 
 /// The plan of a name.
 pub fn find(name: &str) -> Option<BuiltIn> {

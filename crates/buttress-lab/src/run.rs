@@ -8,13 +8,14 @@ use std::{fmt, io, time::Duration};
 use buttress_sim::{Tool, http::Server};
 use tokio::{runtime, time::Instant};
 
-use self::driver::{Task, drive};
+use self::driver::{Samples, Task, drive};
 pub use self::stop::Stop;
 use crate::{
     meter::Meter,
     plan::{Arm, Load, Plan},
     seed,
-    stack::{self, Stack},
+    series::{Recorder, Series},
+    stack::{self, Stack, Tools},
     stats::{Sample, Summary},
     wire::Wire,
 };
@@ -104,6 +105,8 @@ pub struct Measured {
     pub description: String,
     /// How it was run.
     pub settings: Settings,
+    /// From when on requests were measured apart, too, if they were.
+    pub after: Option<Duration>,
     /// Whether it was ended early; the arms hold what was measured until then.
     pub interrupted: bool,
     /// The arms that were begun, in order.
@@ -115,8 +118,46 @@ pub struct Measured {
 pub struct MeasuredArm {
     /// What it is called.
     pub name: String,
+    /// When its requests were made.
+    pub load: Load,
     /// The numbers.
     pub numbers: Summary,
+    /// Those of the requests that were made from a certain time on.
+    pub later: Option<Later>,
+    /// What happened when, if that was written down.
+    pub series: Option<Series>,
+}
+
+/// What was measured of the requests that were made from a certain time on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Later {
+    /// That time.
+    pub from: Duration,
+    /// When the last request was made.
+    pub to: Duration,
+    /// The numbers.
+    pub numbers: Summary,
+}
+
+impl Later {
+    fn of(from: Duration, sample: Sample) -> Self {
+        Self { from, to: sample.last().max(from), numbers: sample.summary() }
+    }
+
+    /// Requests made per second.
+    pub fn offered(&self) -> f64 {
+        self.per_second(self.numbers.requests)
+    }
+
+    /// Requests answered rightly, per second in which requests were made.
+    pub fn goodput(&self) -> f64 {
+        self.per_second(self.numbers.successes)
+    }
+
+    fn per_second(&self, count: u64) -> f64 {
+        let seconds = (self.to - self.from).as_secs_f64();
+        if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+    }
 }
 
 /// Is told how far an experiment has come.
@@ -149,14 +190,20 @@ pub fn run(
             break;
         }
         progress.arm(&arm.name);
-        let (sample, _) =
-            run_arm(plan, arm, settings, stop, &mut |ended| progress.requests(ended))?;
-        arms.push(MeasuredArm { name: arm.name.clone(), numbers: sample.summary() });
+        let done = run_arm(plan, arm, settings, stop, &mut |ended| progress.requests(ended))?;
+        arms.push(MeasuredArm {
+            name: arm.name.clone(),
+            load: settings.world.load(arm.load),
+            numbers: done.samples.all.summary(),
+            later: plan.after.map(|after| Later::of(after, done.samples.later)),
+            series: done.series,
+        });
     }
     Ok(Measured {
         experiment: plan.name.clone(),
         description: plan.description.clone(),
         settings,
+        after: plan.after,
         interrupted: stop.is_requested(),
         arms,
     })
@@ -175,47 +222,79 @@ pub fn foretell(plan: &Plan, settings: Settings) -> io::Result<Duration> {
     for arm in &plan.arms {
         let arm = Arm { load: settings.world.load(arm.load), ..arm.clone() };
         let tried = Settings { requests, world: World::Virtual, ..settings };
-        let (_, took) = run_arm(plan, &arm, tried, &Stop::new(), &mut |_| ())?;
-        total += took.mul_f64(settings.requests as f64 / requests.max(1) as f64);
+        let done = run_arm(plan, &arm, tried, &Stop::new(), &mut |_| ())?;
+        let all = done.took.mul_f64(settings.requests as f64 / requests.max(1) as f64);
+        total += plan.duration.map_or(all, |most| all.min(most));
     }
     Ok(total)
 }
 
-/// Runs one arm in a world of its own; says how long it took by the clock of that world.
+/// An arm that was run.
+struct Done {
+    samples: Samples,
+    series: Option<Series>,
+    /// How long it took by the clock of its world.
+    took: Duration,
+}
+
+/// Runs one arm in a world of its own.
 fn run_arm(
     plan: &Plan,
     arm: &Arm,
     settings: Settings,
     stop: &Stop,
     told: &mut dyn FnMut(u64),
-) -> io::Result<(Sample, Duration)> {
+) -> io::Result<Done> {
     let Settings { requests, seed, world } = settings;
     let seed = seed::named(seed, &arm.name);
     let runtime = world.runtime()?;
     runtime.block_on(async {
-        let faults = plan.tools.get(&arm.tool).cloned().unwrap_or_default();
-        let tool = Tool::new(faults, seed::word(seed, 1)).name(arm.tool.clone());
-        let tool = match world {
-            World::Virtual | World::RealTime => Stack::new(Meter(tool)),
-            World::OverHttp => {
-                let server = Server::on_loopback(tool, 0).await?;
-                let address = server.addr()?;
-                // It lives as long as the runtime, which is as long as the arm.
-                tokio::spawn(server.run_until(std::future::pending::<()>()));
-                Stack::new(Meter(Wire::to(address)))
-            }
-        };
-        let stack = stack::build(&arm.stack, tool, seed::word(seed, 2));
+        let recorder = plan.series.map(Recorder::start);
+        let mut tools = Tools::new();
+        for name in arm.tools() {
+            let is_own = name == arm.tool;
+            let seed =
+                if is_own { seed::word(seed, 1) } else { seed::named(seed::word(seed, 4), name) };
+            let tool = plan.tools.get(name).cloned().unwrap_or_default();
+            let tool = tool.build(seed).name(name.to_owned());
+            let recorder = recorder.clone().filter(|_| is_own);
+            tools.insert(name.to_owned(), metered(world, tool, is_own, recorder).await?);
+        }
+        let stack = stack::build(arm, &tools, seed::word(seed, 2))?;
         let task = Task {
             stack,
             load: world.load(arm.load),
             requests,
+            duration: plan.duration,
             seed: seed::word(seed, 3),
             patience: plan.patience,
             stagger: world.stagger(),
+            after: plan.after,
+            recorder: recorder.clone(),
         };
         let start = Instant::now();
-        let sample = drive(task, stop, told).await;
-        Ok((sample, start.elapsed()))
+        let samples = drive(task, stop, told).await;
+        let series = recorder.map(|recorder| recorder.series());
+        Ok(Done { samples, series, took: start.elapsed() })
+    })
+}
+
+/// A tool whose calls are on the bill of the requests that make them; only those of the arm's own
+/// tool are counted.
+async fn metered(
+    world: World,
+    tool: Tool,
+    is_own: bool,
+    recorder: Option<Recorder>,
+) -> io::Result<Stack> {
+    Ok(match world {
+        World::Virtual | World::RealTime => Stack::new(Meter::new(tool, is_own, recorder)),
+        World::OverHttp => {
+            let server = Server::on_loopback(tool, 0).await?;
+            let address = server.addr()?;
+            // It lives as long as the runtime, which is as long as the arm.
+            tokio::spawn(server.run_until(std::future::pending::<()>()));
+            Stack::new(Meter::new(Wire::to(address), is_own, recorder))
+        }
     })
 }

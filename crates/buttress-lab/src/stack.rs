@@ -1,24 +1,48 @@
 //! Turns the stack of an arm into layers around a tool.
 
+use std::{collections::BTreeMap, io};
+
 use buttress::{BreakerLayer, Budget, HedgeLayer, Random, Rejection, RetryLayer, TimeoutLayer};
 use buttress_sim::{ToolError, ToolReply, ToolRequest};
 use tower::{Layer, Service, util::BoxCloneService};
 
 use crate::{
-    plan::{Breaker, BudgetPlan, Delay, Hedge, LayerPlan, Retry},
+    plan::{Arm, Breaker, BudgetPlan, Delay, Hedge, LayerPlan, Retry},
     seed,
 };
 
 /// A tool, or a stack around one.
 pub(crate) type Stack = BoxCloneService<ToolRequest, ToolReply, ToolError>;
 
-/// Puts the layers, outermost first, around a tool.
-pub(crate) fn build(layers: &[LayerPlan], tool: Stack, seed: u64) -> Stack {
-    layers.iter().rev().zip(0_u64..).fold(tool, |inner, (layer, place)| match layer {
-        LayerPlan::Retry(plan) => wrap(&retry(plan, seed::word(seed, place)), inner),
-        LayerPlan::Hedge(plan) => wrap(&hedge(plan), inner),
-        LayerPlan::Breaker(plan) => wrap(&breaker(plan, seed::word(seed, place)), inner),
-        LayerPlan::Timeout(limit) => wrap(&TimeoutLayer::new(*limit), inner),
+/// The tools that an arm calls, by name. Clones of one are the same tool.
+pub(crate) type Tools = BTreeMap<String, Stack>;
+
+/// Puts the layers of an arm, outermost first, around its tool.
+///
+/// # Errors
+/// If a tool is not there.
+pub(crate) fn build(arm: &Arm, tools: &Tools, seed: u64) -> io::Result<Stack> {
+    let named = |name: &str| {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no tool {name:?}"));
+        tools.get(name).cloned().ok_or_else(missing)
+    };
+    let layers = arm.stack.iter().rev().zip(0_u64..);
+    layers.fold(named(&arm.tool), |inner, (layer, place)| {
+        let inner = inner?;
+        Ok(match layer {
+            LayerPlan::Retry(plan) => wrap(&retry(plan, seed::word(seed, place)), inner),
+            LayerPlan::Hedge(plan) => wrap(&hedge(plan), inner),
+            LayerPlan::Breaker(plan) => wrap(&breaker(plan, seed::word(seed, place)), inner),
+            LayerPlan::Timeout(limit) => wrap(&TimeoutLayer::new(*limit), inner),
+            LayerPlan::Limit(_)
+            | LayerPlan::Fallback(_)
+            | LayerPlan::Quorum(_)
+            | LayerPlan::Degrade(_)
+            | LayerPlan::Failover(_) => {
+                let message = format!("{:?}: there is no such layer yet", layer);
+                return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+            }
+        })
     })
 }
 

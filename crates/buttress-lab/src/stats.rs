@@ -11,6 +11,8 @@ const CURVE_POINTS: usize = 240;
 /// What became of one request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
+    /// The intended start, counted from that of the first request or a little before.
+    pub at: Duration,
     /// From the intended start to the answer, or to the failure.
     pub latency: Duration,
     /// The kind of the failure, if it failed.
@@ -36,6 +38,7 @@ pub struct Sample {
     latencies: Vec<u64>,
     errors: BTreeMap<&'static str, u64>,
     requests: u64,
+    last: Duration,
     failures: Moments,
     calls: Moments,
     busy: Moments,
@@ -46,6 +49,7 @@ impl Sample {
     /// Takes note of one request.
     pub fn add(&mut self, outcome: &Outcome) {
         self.requests += 1;
+        self.last = self.last.max(outcome.at);
         match outcome.failure {
             None => self.latencies.push(nanos(outcome.latency)),
             Some(kind) => {
@@ -61,6 +65,11 @@ impl Sample {
     /// How many requests were measured.
     pub fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// When the last request was to begin.
+    pub fn last(&self) -> Duration {
+        self.last
     }
 
     /// Sums the measurements up.
@@ -250,6 +259,7 @@ mod tests {
 
     fn answered(millis: u64) -> Outcome {
         Outcome {
+            at: Duration::ZERO,
             latency: Duration::from_millis(millis),
             failure: None,
             cost: Cost { calls: 1, cancelled: 0, busy: Duration::from_millis(millis) },

@@ -84,6 +84,58 @@ fn redundant_lies_within_the_limits() {
     });
 }
 
+/// What the requests after the overload must show: the share answered, and the calls for each.
+#[rustfmt::skip]
+const AFTER_OVERLOAD: [(&str, Share, f64); 12] = [
+    ("bare, 80/s", Share::AtLeast(0.95), 1.0),
+    ("bare, 90/s", Share::AtLeast(0.95), 1.0),
+    // Three attempts each: up to a third of the capacity all is well, beyond it nothing ever again.
+    ("retry 3, 30/s", Share::AtLeast(0.95), 1.1),
+    ("retry 3, 40/s", Share::AtMost(0.05), 3.0),
+    ("retry 3, 80/s", Share::AtMost(0.05), 3.0),
+    ("retry 3 with budget, 40/s", Share::AtLeast(0.95), 1.1),
+    ("retry 3 with budget, 80/s", Share::AtLeast(0.95), 1.1),
+    ("retry 3 with budget, 90/s", Share::AtLeast(0.95), 1.1),
+    // Two attempts each: up to half.
+    ("hedge after 1 s, 45/s", Share::AtLeast(0.95), 1.1),
+    ("hedge after 1 s, 60/s", Share::AtMost(0.05), 2.0),
+    ("hedge with budget, 60/s", Share::AtLeast(0.95), 1.1),
+    ("hedge with budget, 90/s", Share::AtLeast(0.95), 1.1),
+];
+
+#[derive(Clone, Copy, Debug)]
+enum Share {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+#[test]
+fn an_overload_lasts_without_budgets_and_passes_with_them() {
+    let whole = plan(plans::OVERLOAD.text);
+    assert_eq!(whole.arms.len(), AFTER_OVERLOAD.len());
+    thread::scope(|threads| {
+        for (name, share, most_calls) in AFTER_OVERLOAD {
+            let mut plan = Plan { duration: Some(Duration::from_secs(180)), ..whole.clone() };
+            plan.arms.retain(|arm| arm.name == name);
+            threads.spawn(move || {
+                let measured = measure(&plan, plan.requests);
+                let [arm] = &measured.arms[..] else { panic!("no arm {name}") };
+                let later = arm.later.as_ref().unwrap();
+                let answered = later.numbers.success.value;
+                assert!(
+                    match share {
+                        Share::AtLeast(least) => answered >= least,
+                        Share::AtMost(most) => answered <= most,
+                    },
+                    "{name}: {answered} is not {share:?}"
+                );
+                let calls = later.numbers.calls.value;
+                assert!(calls <= most_calls, "{name}: {calls} calls");
+            });
+        }
+    });
+}
+
 #[test]
 fn no_arm_beats_what_no_policy_can_beat() {
     for arm in measure(&redundant(), 3_000).arms {
@@ -175,6 +227,70 @@ fn a_late_server_is_measured_from_the_intended_start() {
     // Ten of the hundred arrive in the first second, and all of them are measured slow.
     let latency = numbers.latency.as_ref().unwrap();
     assert_eq!((latency.p90.value, latency.p95.value), (0.01, 9.0));
+}
+
+#[test]
+fn workers_make_requests_wait() {
+    // Ten a second for a tool that can do eight: every request waits a little longer.
+    let text = "name = \"x\"\nload = { rate = 10.0, arrivals = \"fixed\" }\n[tools.t]\nfast_takes = 0.25\nworkers = 2\n\
+                [[arms]]\nname = \"a\"\n";
+    let measured = measure(&plan(text), 100);
+    let latency = measured.arms[0].numbers.latency.as_ref().unwrap();
+    // The last comes after 10 s, to the worker that has begun at 0.2 s and has 49 to serve before.
+    assert!((latency.max - (0.2 + 50.0 * 0.25 - 10.0)).abs() < 0.002, "{latency:?}");
+}
+
+#[test]
+fn requests_end_with_the_duration() {
+    for (load, requests) in
+        [("rate = 10.0, arrivals = \"fixed\"", 59), ("concurrency = 4", 24), ("concurrency = 1", 6)]
+    {
+        let text = format!(
+            "name = \"x\"\nduration = 6.0\nload = {{ {load} }}\n[tools.t]\nfast_takes = 1.0\n[[arms]]\nname = \"a\"\n"
+        );
+        let measured = measure(&plan(&text), 1_000);
+        assert_eq!(measured.arms[0].numbers.requests, requests, "{load}");
+        assert!(report::table(&measured).contains("up to 1 000 requests per arm"));
+    }
+}
+
+/// Ten requests a second for 10 s; those of the second half find the tool out of order.
+const HALVES: &str = "name = \"x\"\nduration = 10.0\nafter = 5.0\nseries = 1.0\n\
+    load = { rate = 10.0, arrivals = \"fixed\" }\n[tools.t]\nfast_takes = 0.75\n\
+    rules = [{ during = [4.85, 99.0], fail = \"reset\", after = 0.25 }]\n\
+    [[arms]]\nname = \"a\"\n[[arms]]\nname = \"b\"\nstack = [{ retry = { attempts = 2, base = 0.0, jitter = \"none\" } }]\n";
+
+#[test]
+fn it_is_told_what_happened_when() {
+    let json = report::json(&measure(&plan(HALVES), 1_000)).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let counts = |arm: usize, what: &str| -> Vec<u64> {
+        let counts = json["arms"][arm]["series"][what].as_array().unwrap();
+        counts.iter().map(|count| count.as_u64().unwrap()).collect()
+    };
+    assert_eq!(json["arms"][0]["series"]["seconds"], 1.0);
+    // The first request is made after a tenth of a second, and answered after 0.85 s.
+    assert_eq!(counts(0, "offered"), [9, 10, 10, 10, 10, 10, 10, 10, 10, 10, 0]);
+    assert_eq!(counts(0, "answered"), [2, 10, 10, 10, 10, 7, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(0, "failed"), [0, 0, 0, 0, 0, 8, 10, 10, 10, 10, 2]);
+    assert_eq!(counts(0, "calls"), counts(0, "offered"));
+    assert_eq!(counts(1, "calls").iter().sum::<u64>(), 99 + 50);
+}
+
+#[test]
+fn later_requests_are_measured_apart() {
+    let measured = measure(&plan(HALVES), 1_000);
+    let later = measured.arms[1].later.as_ref().unwrap();
+    let numbers = &later.numbers;
+    assert_eq!((numbers.requests, numbers.successes, numbers.calls.value), (50, 0, 2.0));
+    assert_eq!((later.from.as_secs_f64(), later.to.as_secs_f64()), (5.0, 9.9));
+    assert_eq!((measured.arms[1].numbers.requests, later.goodput()), (99, 0.0));
+    let table = report::table(&measured);
+    assert!(table.contains("FROM 5 s ON") && table.contains("OVER TIME"), "{table}");
+    let page = report::html(&measured);
+    assert!(report::table(&measure(&plan(HALVES), 10)).contains("none"));
+    assert!(page.contains("Requests from 5 s on") && page.contains("What happened when"));
+    assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");
 }
 
 #[test]

@@ -1,6 +1,14 @@
 //! Plans: what is refused, where, and with which words; what is taken.
 
-use buttress_lab::{plan::Plan, plans};
+use std::{num::NonZeroU32, time::Duration};
+
+use buttress_lab::{
+    plan::{
+        Agree, Degrade, Failover, Fallback, Launch, LayerPlan, Limit, Members, Mode, Most, Plan,
+        Quorum,
+    },
+    plans,
+};
 use proptest::prelude::*;
 
 /// A plan with something in its tool, its arm and at its top.
@@ -23,11 +31,11 @@ fn faults_are_told_where_they_stand_and_with_what_would_be_right() {
         // The whole.
         (
             top("sede = 3"),
-            "2:1: unknown key in the plan \"sede\": did you mean \"seed\"? known keys are name, description, requests, seed, patience, load, tools, arms",
+            "2:1: unknown key in the plan \"sede\": did you mean \"seed\"? known keys are name, description, requests, duration, seed, after, series, patience, load, tools, arms",
         ),
         (
             top("zzz = 3"),
-            "2:1: unknown key in the plan \"zzz\": known keys are name, description, requests, seed, patience, load, tools, arms",
+            "2:1: unknown key in the plan \"zzz\": known keys are name, description, requests, duration, seed, after, series, patience, load, tools, arms",
         ),
         (
             top("requests = 0"),
@@ -91,10 +99,18 @@ fn faults_are_told_where_they_stand_and_with_what_would_be_right() {
             "name = \"x\"\ntools = 3".to_owned(),
             "2:9: \"tools\" must be 1 to 100 tables, each under its name as in `[tools.search]`, not 3",
         ),
+        (
+            top("series = 0"),
+            "2:10: \"series\" must be a number of seconds from 0.001 to 864000, not 0",
+        ),
+        (
+            top("duration = 60\nafter = 60.0"),
+            "3:9: \"after\" must be less than \"duration\": nothing is measured then",
+        ),
         // A tool.
         (
             tool("fai = 0.2"),
-            "4:1: unknown key in a tool \"fai\": did you mean \"fail\"? known keys are fail, fail_kind, fail_after, slow, slow_takes, fast_takes, rules",
+            "4:1: unknown key in a tool \"fai\": did you mean \"fail\"? known keys are fail, fail_kind, fail_after, slow, slow_takes, fast_takes, workers, queue, when_full, rules",
         ),
         (tool("fail = 1.5"), "4:8: \"fail\" must be a number from 0 to 1, not 1.5"),
         (tool("fail = \"often\""), "4:8: \"fail\" must be a number from 0 to 1, not \"often\""),
@@ -124,11 +140,11 @@ fn faults_are_told_where_they_stand_and_with_what_would_be_right() {
         ),
         (
             tool("rules = [{ share = 0.1 }]"),
-            "4:10: a rule needs exactly one of pass, fail, hang, throttle, corrupt, drop, crash, delay",
+            "4:10: a rule needs exactly one of pass, fail, hang, throttle, corrupt, drop, crash, delay, slowdown",
         ),
         (
             tool("rules = [{ hang = true, drop = 1 }]"),
-            "4:32: a rule needs exactly one of pass, fail, hang, throttle, corrupt, drop, crash, delay",
+            "4:32: a rule needs exactly one of pass, fail, hang, throttle, corrupt, drop, crash, delay, slowdown",
         ),
         (tool("rules = [{ hang = false }]"), "4:19: \"hang\" must be true, not false"),
         (
@@ -151,6 +167,28 @@ fn faults_are_told_where_they_stand_and_with_what_would_be_right() {
             tool("rules = [{ share = 0, hang = true }]"),
             "4:20: \"share\" must be a number from 0.000001 to 1, not 0",
         ),
+        (tool("workers = 0"), "4:11: \"workers\" must be a whole number from 1 to 1000000, not 0"),
+        (tool("queue = 5"), "4:9: \"queue\" goes with `workers` only"),
+        (
+            tool("workers = 5\nwhen_full = { hang = true }"),
+            "5:13: \"when_full\" goes with `queue` only",
+        ),
+        (
+            tool("workers = 5\nqueue = 0\nwhen_full = { delay = 1 }"),
+            "6:15: unknown key in when_full \"delay\": known keys are pass, fail, hang, throttle, corrupt, drop, crash, after, retry_after",
+        ),
+        (
+            tool("workers = 5\nqueue = 0\nwhen_full = { fail = \"reset\", hang = true }"),
+            "6:38: when_full needs exactly one of pass, fail, hang, throttle, corrupt, drop, crash",
+        ),
+        (
+            tool("rules = [{ slowdown = 0.5 }]"),
+            "4:23: \"slowdown\" must be a number from 1 to 10000, not 0.5",
+        ),
+        (
+            tool("rules = [{ slowdown = 2, after = 1 }]"),
+            "4:34: \"after\" goes with fail or throttle only, not with slowdown",
+        ),
         // An arm.
         (
             arm("stak = []"),
@@ -159,11 +197,11 @@ fn faults_are_told_where_they_stand_and_with_what_would_be_right() {
         (arm("tool = \"T\""), "7:8: unknown tool \"T\": did you mean \"t\"? known tools are t"),
         (
             arm("stack = [{ retri = {} }]"),
-            "7:12: unknown layer \"retri\": did you mean \"retry\"? known layers are breaker, hedge, retry, timeout",
+            "7:12: unknown layer \"retri\": did you mean \"retry\"? known layers are breaker, degrade, failover, fallback, hedge, limit, quorum, retry, timeout",
         ),
         (
             arm("stack = [{ blockchain = {} }]"),
-            "7:12: unknown layer \"blockchain\": known layers are breaker, hedge, retry, timeout",
+            "7:12: unknown layer \"blockchain\": known layers are breaker, degrade, failover, fallback, hedge, limit, quorum, retry, timeout",
         ),
         (
             arm("stack = [{ retry = {}, timeout = 1 }]"),
@@ -260,6 +298,82 @@ fn faults_are_told_where_they_stand_and_with_what_would_be_right() {
             arm("stack = [{ breaker = { open_for = 10, open_cap = 5 } }]"),
             "7:50: \"open_cap\" must be at least \"open_for\", not 5 after 10",
         ),
+        // Layers that call other tools.
+        (
+            arm("stack = [{ fallback = {} }]"),
+            "7:23: missing key \"tools\" in fallback: add `tools = [\"weak\"]`",
+        ),
+        (
+            arm("stack = [{ fallback = { tools = [] } }]"),
+            "7:33: \"tools\" must be the name of at least one tool, not an empty array",
+        ),
+        (
+            arm("stack = [{ fallback = { tools = [\"T\"] } }]"),
+            "7:34: unknown tool \"T\": did you mean \"t\"? known tools are t",
+        ),
+        (arm("stack = [{ quorum = {} }]"), "7:21: a quorum needs either `replicas` or `tools`"),
+        (
+            arm("stack = [{ quorum = { replicas = 3, tools = [\"t\"] } }]"),
+            "7:34: a quorum needs either `replicas` or `tools`",
+        ),
+        (
+            arm("stack = [{ quorum = { replicas = 3, needed = 4 } }]"),
+            "7:46: \"needed\" must be a whole number from 1 to 3, not 4",
+        ),
+        (
+            arm("stack = [{ quorum = { tools = [\"t\"], needed = 3 } }]"),
+            "7:47: \"needed\" must be a whole number from 1 to 2, not 3",
+        ),
+        (
+            arm("stack = [{ quorum = { replicas = 3, lazy = \"yes\" } }]"),
+            "7:44: \"lazy\" must be true, or a number of seconds from 0.001 to 86400, not \"yes\"",
+        ),
+        (
+            arm("stack = [{ quorum = { replicas = 3, agree = \"wright\" } }]"),
+            "7:45: unknown agree \"wright\": did you mean \"right\"? known words are answer, right, any",
+        ),
+        (
+            arm("stack = [{ degrade = { patience = 1 } }]"),
+            "7:22: an ensemble needs other members: add `required` or `optional`",
+        ),
+        (
+            arm("stack = [{ degrade = { optional = \"t\" } }]"),
+            "7:35: \"optional\" must be an array of at most 50, not \"t\"",
+        ),
+        (
+            arm("stack = [{ failover = { tools = [\"t\"], mode = \"active\" } }]"),
+            "7:47: unknown mode \"active\": known words are active-passive, active-active",
+        ),
+        (
+            arm("stack = [{ failover = { tools = [\"t\"], balance = \"least-load\" } }]"),
+            "7:50: \"balance\" goes with `mode = \"active-active\"` only",
+        ),
+        (
+            arm(
+                "stack = [{ failover = { tools = [\"t\"], mode = \"active-active\", fail_back = true } }]",
+            ),
+            "7:76: \"fail_back\" goes with `mode = \"active-passive\"` only",
+        ),
+        (
+            arm("stack = [{ limit = 0 }]"),
+            "7:20: \"limit\" must be a whole number from 1 to 1000000, not 0",
+        ),
+        (
+            arm("stack = [{ limit = { queue = 5 } }]"),
+            "7:20: a limit needs either `most` or `adaptive`",
+        ),
+        (
+            arm("stack = [{ limit = { most = 5, min = 1 } }]"),
+            "7:38: \"min\" goes with `adaptive` only",
+        ),
+        (
+            arm("stack = [{ limit = { adaptive = false } }]"),
+            "7:33: \"adaptive\" must be true, not false",
+        ),
+        (
+            arm("stack = [{ limit = { adaptive = true, min = 9, max = 5 } }]"),
+            "7:54: \"max\" must be at least \"min\", not 5 after 9",
+        ),
         (arm("[[arms]]\nname = \"a\""), "8:8: a second arm named \"a\": the first is in line 6"),
         (
             arm("[[arms]]\ntool = \"t\""),
@@ -310,12 +424,20 @@ fn the_page_names_every_key() {
         plan_with("zzzzzz = 1", "", ""),
         plan_with("", "zzzzzz = 1", ""),
         plan_with("", "rules = [{ zzzzzz = 1 }]", ""),
+        plan_with("", "workers = 1\nqueue = 1\nwhen_full = { zzzzzz = 1 }", ""),
         plan_with("", "", "zzzzzz = 1"),
         plan_with("", "", "stack = [{ zzzzzz = {} }]"),
         plan_with("", "", "stack = [{ retry = { zzzzzz = 1 } }]"),
         plan_with("", "", "stack = [{ hedge = { zzzzzz = 1 } }]"),
         plan_with("", "", "stack = [{ breaker = { zzzzzz = 1 } }]"),
         plan_with("", "", "stack = [{ retry = { budget = { zzzzzz = 1 } } }]"),
+        plan_with("", "", "stack = [{ limit = { zzzzzz = 1 } }]"),
+        plan_with("", "", "stack = [{ fallback = { zzzzzz = 1 } }]"),
+        plan_with("", "", "stack = [{ quorum = { zzzzzz = 1 } }]"),
+        plan_with("", "", "stack = [{ quorum = { replicas = 3, agree = \"zzzzzz\" } }]"),
+        plan_with("", "", "stack = [{ degrade = { zzzzzz = 1 } }]"),
+        plan_with("", "", "stack = [{ failover = { zzzzzz = 1 } }]"),
+        plan_with("", "", "stack = [{ failover = { tools = [\"t\"], mode = \"zzzzzz\" } }]"),
         plan_with("", "fail_kind = \"zzzzzz\"", ""),
         plan_with("", "", "stack = [{ retry = { jitter = \"zzzzzz\" } }]"),
     ] {
@@ -332,6 +454,63 @@ fn the_page_names_every_key() {
             assert!(named.iter().any(|name| page.contains(name)), "{word} is not on the page");
         }
     }
+}
+
+#[test]
+fn layers_that_call_other_tools_are_understood() {
+    let text = "name = \"x\"\n[tools.own]\n[tools.b]\n[tools.c]\n[[arms]]\nname = \"a\"\ntool = \"own\"\nstack = [\n\
+        { fallback = { tools = [\"c\", \"own\"], patience = 2 } },\n\
+        { quorum = { tools = [\"b\", \"b\"], needed = 2, lazy = 1.5, agree = \"right\" } },\n\
+        { failover = { tools = [\"b\"], mode = \"active-active\", balance = \"least-load\" } },\n\
+        { degrade = { optional = [\"c\"], tolerate = 0 } },\n\
+        { quorum = { replicas = 3, lazy = true } },\n\
+        { limit = { adaptive = true, start = 5, max = 50, queue = 0 } },\n\
+        { limit = 7 },\n]\n";
+    let plan = Plan::parse("plan.toml", text).unwrap();
+    let [arm] = &plan.arms[..] else { panic!("one arm") };
+    assert_eq!(arm.tools(), ["own", "c", "b"]);
+    let second = Duration::from_secs(1);
+    let of = |count| NonZeroU32::new(count);
+    let adaptive =
+        Most::Adaptive { start: of(5), min: None, max: of(50), period: None, slow_after: None };
+    let expected = [
+        LayerPlan::Fallback(Fallback {
+            tools: vec!["c".into(), "own".into()],
+            patience: Some(2 * second),
+            on_permanent: None,
+            budget: None,
+        }),
+        LayerPlan::Quorum(Quorum {
+            members: Members::With(vec!["b".into(), "b".into()]),
+            needed: Some(2),
+            launch: Launch::Lazy(Some(second * 3 / 2)),
+            agree: Agree::Right,
+        }),
+        LayerPlan::Failover(Failover {
+            tools: vec!["b".into()],
+            mode: Mode::ActiveActive { least_load: true },
+            attempts: None,
+            patience: None,
+            failures: None,
+            slow_start: None,
+            budget: None,
+        }),
+        LayerPlan::Degrade(Degrade {
+            required: Vec::new(),
+            optional: vec!["c".into()],
+            tolerate: Some(0.0),
+            patience: None,
+        }),
+        LayerPlan::Quorum(Quorum {
+            members: Members::Replicas(3),
+            needed: None,
+            launch: Launch::Lazy(None),
+            agree: Agree::Answer,
+        }),
+        LayerPlan::Limit(Limit { most: adaptive, queue: Some(0), wait: None }),
+        LayerPlan::Limit(Limit { most: Most::Fixed(of(7).unwrap()), queue: None, wait: None }),
+    ];
+    assert_eq!(arm.stack, expected);
 }
 
 #[test]

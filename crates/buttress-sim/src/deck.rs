@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Fate, Faults, noise::Noise, rule::Memos};
+use crate::{Fate, Faults, Takes, noise::Noise, rule::Memos};
 
 /// What is decided about a call when it is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,15 @@ impl Deck {
 
     /// Deals to the next call, made at a time since the first.
     pub(crate) fn deal(&mut self, elapsed: Duration) -> Dealt {
+        self.deal_or(elapsed, None)
+    }
+
+    /// Deals to a call that is refused for want of room, unless the tool is down.
+    pub(crate) fn refuse(&mut self, elapsed: Duration, refusal: Fate<Takes>) -> Dealt {
+        self.deal_or(elapsed, Some(refusal))
+    }
+
+    fn deal_or(&mut self, elapsed: Duration, refusal: Option<Fate<Takes>>) -> Dealt {
         self.last += 1;
         let number = self.last;
         if let Some(Down::Until(end)) = self.down
@@ -55,12 +64,13 @@ impl Deck {
         {
             self.down = None;
         }
-        let fate = match self.down {
-            Some(Down::UntilRestart) => Fate::Crash { restart_after: None },
-            Some(Down::Until(end)) => {
+        let fate = match (self.down, refusal) {
+            (Some(Down::UntilRestart), _) => Fate::Crash { restart_after: None },
+            (Some(Down::Until(end)), _) => {
                 Fate::Crash { restart_after: Some(end.saturating_sub(elapsed)) }
             }
-            None => self.faults.decide(self.noise, number, elapsed, &mut self.memos),
+            (None, Some(refusal)) => Faults::refusal(self.noise, number, refusal),
+            (None, None) => self.faults.decide(self.noise, number, elapsed, &mut self.memos),
         };
         if let (None, Fate::Crash { restart_after }) = (self.down, fate) {
             self.down = Some(match restart_after {

@@ -41,6 +41,7 @@ mod lane {
     pub(super) const WHICH: u64 = 0;
     pub(super) const TIME: u64 = 1;
     pub(super) const INSTANCE: u64 = 2;
+    pub(super) const REFUSAL: u64 = 3;
     pub(super) const fn rule(index: u64) -> u64 {
         (index + 1) << 32
     }
@@ -134,7 +135,7 @@ impl Faults {
         elapsed: Duration,
         memos: &mut Memos,
     ) -> Fate {
-        let mut late = Duration::ZERO;
+        let (mut late, mut slow) = (Duration::ZERO, 1.0);
         for (rule, index) in self.rules.iter().zip(0..) {
             let lane = lane::rule(index);
             if !rule.holds(noise, lane, call, elapsed, memos) {
@@ -142,11 +143,17 @@ impl Faults {
             }
             let unit = noise.unit(lane + lane::THEN, call);
             match rule.then() {
-                Then::End(fate) => return fate.draw(unit).map(|time| time.saturating_add(late)),
+                Then::End(fate) => return fate.draw(unit).map(|time| held_up(time, slow, late)),
                 Then::Delay(by) => late = late.saturating_add(by.draw(unit)),
+                Then::Slowdown(by) => slow *= by.get(),
             }
         }
-        self.usual(noise, call).map(|time| time.saturating_add(late))
+        self.usual(noise, call).map(|time| held_up(time, slow, late))
+    }
+
+    /// What becomes of a call that is refused.
+    pub(crate) fn refusal(noise: Noise, call: u64, fate: Fate<Takes>) -> Fate {
+        fate.draw(noise.unit(lane::REFUSAL, call))
     }
 
     /// The id of the instance that serves a call: below 2^53, so that JSON keeps it exactly.
@@ -175,6 +182,13 @@ impl Faults {
     }
 }
 
+/// A time made longer by a factor, and then by a delay; at most 584 years.
+fn held_up(time: Duration, by: f64, late: Duration) -> Duration {
+    let time =
+        if by > 1.0 { Duration::from_nanos((time.as_nanos() as f64 * by) as u64) } else { time };
+    time.saturating_add(late)
+}
+
 impl Default for Faults {
     fn default() -> Self {
         Self::none()
@@ -185,7 +199,7 @@ impl Default for Faults {
 mod tests {
     use std::num::NonZero;
 
-    use buttress::Ratio;
+    use buttress::{Factor, Ratio};
 
     use super::*;
     use crate::{Burst, Calls, When, Window};
@@ -274,6 +288,19 @@ mod tests {
         assert_eq!(fate(1), Fate::Pass { takes: Duration::ZERO });
         assert_eq!(fate(5), Fate::Hang);
         assert_eq!(fate(10), Fate::Corrupt { takes: 2 * two });
+    }
+
+    #[test]
+    fn a_slowdown_makes_times_longer_but_not_delays() {
+        let second = Duration::from_secs(1);
+        let slow = |by| Rule::slowdown(When::Always, Factor::new(by).unwrap());
+        let faults = Faults::none().fast_takes(second).rule(slow(4.0));
+        let fate = |faults: &Faults| faults.fate(7, 1, Duration::ZERO).delay();
+        assert_eq!(fate(&faults), Some(4 * second));
+        let faults = faults.rule(Rule::delay(When::Always, second)).rule(slow(1.5));
+        assert_eq!(fate(&faults), Some(7 * second));
+        let never = faults.rule(slow(f64::MAX)).rule(slow(f64::MAX));
+        assert!(fate(&never).unwrap() > 1_000_000_000 * second);
     }
 
     #[test]

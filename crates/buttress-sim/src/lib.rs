@@ -29,10 +29,12 @@
 //! | what | where |
 //! |---|---|
 //! | the plan: [`Faults`], made of [`Shares`] and [`Takes`], and [`Rule`]s with [`When`] | pure functions |
+//! | its limits: [`Capacity`], the workers and the queue | first come, first served |
 //! | the tool: [`Tool`] with its [`Stats`] and [`Outcome`]s | a Tower service, in process |
 //! | the server: `http::Server`, behind the feature `http` | HTTP/1.1 on a port |
 //! | the probe: [`probe::ProbeService`] | a strict service for tests of layers |
 
+mod capacity;
 mod deck;
 mod fate;
 mod faults;
@@ -45,6 +47,7 @@ mod takes;
 mod tool;
 
 pub use self::{
+    capacity::Capacity,
     fate::{FailKind, Fate},
     faults::Faults,
     rule::{Burst, Calls, Rule, Then, When, Window},

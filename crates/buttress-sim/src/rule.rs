@@ -2,7 +2,7 @@
 
 use std::{num::NonZero, time::Duration};
 
-use buttress::Ratio;
+use buttress::{Factor, Ratio};
 
 use crate::{Fate, Impossible, Takes, noise::Noise, takes};
 
@@ -32,6 +32,9 @@ pub enum Then {
     End(Fate<Takes>),
     /// Adds time to whatever else becomes of the call; later rules are asked.
     Delay(Takes),
+    /// Makes whatever else becomes of the call take so many times as long, but for delays, which
+    /// are added as they are; later rules are asked.
+    Slowdown(Factor),
 }
 
 /// The condition of a rule.
@@ -59,6 +62,11 @@ impl Rule {
     /// Slows calls down: adds time to whatever else becomes of them.
     pub fn delay(when: When, by: impl Into<Takes>) -> Self {
         Self { when: vec![when], then: Then::Delay(by.into()) }
+    }
+
+    /// Slows calls down: makes whatever else becomes of them take longer by a factor.
+    pub fn slowdown(when: When, by: Factor) -> Self {
+        Self { when: vec![when], then: Then::Slowdown(by) }
     }
 
     /// Narrows the rule to calls that meet a further condition too.

@@ -5,9 +5,16 @@ use std::time::Duration;
 use buttress::Ratio;
 
 use super::{
+    Tools,
     breaker::{Breaker, breaker},
+    degrade::{Degrade, degrade},
+    failover::{Failover, failover},
+    fallback::{Fallback, fallback},
     fields::{Field, Fields},
     hedge::{Hedge, hedge},
+    known_tool,
+    limit::{Limit, limit},
+    quorum::{Members, Quorum, quorum},
     refusal::{Fault, unknown},
     retry::{Retry, retry},
 };
@@ -30,6 +37,35 @@ pub enum LayerPlan {
     Breaker(Breaker),
     /// Bounds the time of a call.
     Timeout(Duration),
+    /// Bounds how many calls run at once.
+    Limit(Limit),
+    /// Tries other tools when a call fails.
+    Fallback(Fallback),
+    /// Asks several, and returns what enough of them agree on.
+    Quorum(Quorum),
+    /// Asks several, and answers with what they give.
+    Degrade(Degrade),
+    /// Calls one of several, and leaves alone what is ill.
+    Failover(Failover),
+}
+
+impl LayerPlan {
+    /// The tools that it calls beside what is inside of it.
+    pub fn tools(&self) -> impl Iterator<Item = &str> {
+        let (first, second): (&[String], &[String]) = match self {
+            Self::Fallback(plan) => (&plan.tools, &[]),
+            Self::Failover(plan) => (&plan.tools, &[]),
+            Self::Degrade(plan) => (&plan.required, &plan.optional),
+            Self::Quorum(Quorum { members: Members::With(tools), .. }) => (tools, &[]),
+            Self::Quorum(_)
+            | Self::Retry(_)
+            | Self::Hedge(_)
+            | Self::Breaker(_)
+            | Self::Timeout(_)
+            | Self::Limit(_) => (&[], &[]),
+        };
+        first.iter().chain(second).map(String::as_str)
+    }
 }
 
 /// A budget for extra attempts.
@@ -44,13 +80,14 @@ pub struct BudgetPlan {
 }
 
 /// Reads a stack, outermost first.
-pub(super) fn stack(field: Field<'_>) -> Result<Vec<LayerPlan>, Fault> {
-    field.items(MOST_LAYERS)?.into_iter().map(layer).collect()
+pub(super) fn stack(field: Field<'_>, tools: Tools<'_>) -> Result<Vec<LayerPlan>, Fault> {
+    field.items(MOST_LAYERS)?.into_iter().map(|item| layer(item, tools)).collect()
 }
 
-const LAYERS: [&str; 4] = ["breaker", "hedge", "retry", "timeout"];
+const LAYERS: [&str; 9] =
+    ["breaker", "degrade", "failover", "fallback", "hedge", "limit", "quorum", "retry", "timeout"];
 
-fn layer(item: Field<'_>) -> Result<LayerPlan, Fault> {
+fn layer(item: Field<'_>, tools: Tools<'_>) -> Result<LayerPlan, Fault> {
     let written = "one layer, such as `{ timeout = 2.0 }`";
     let Some(table) = item.table() else { return Err(item.must_be(written)) };
     let mut entries = table.iter().collect::<Vec<_>>();
@@ -76,8 +113,26 @@ fn layer(item: Field<'_>) -> Result<LayerPlan, Fault> {
         "retry" => retry(field).map(LayerPlan::Retry),
         "breaker" => breaker(field).map(LayerPlan::Breaker),
         "hedge" => hedge(field).map(LayerPlan::Hedge),
+        "limit" => limit(field).map(LayerPlan::Limit),
+        "fallback" => fallback(field, tools).map(LayerPlan::Fallback),
+        "quorum" => quorum(field, tools).map(LayerPlan::Quorum),
+        "degrade" => degrade(field, tools).map(LayerPlan::Degrade),
+        "failover" => failover(field, tools).map(LayerPlan::Failover),
         _ => Ok(LayerPlan::Timeout(field.seconds(0.001, LONGEST)?)),
     }
+}
+
+/// A list of at least one and at most so many tools of the plan; the same may be in it twice.
+pub(super) fn tools_of(
+    field: Field<'_>,
+    most: usize,
+    tools: Tools<'_>,
+) -> Result<Vec<String>, Fault> {
+    let items = field.items(most)?;
+    if items.is_empty() {
+        return Err(field.must_be("the name of at least one tool"));
+    }
+    items.into_iter().map(|item| known_tool(item, tools)).collect()
 }
 
 pub(super) fn attempts(fields: &Fields<'_>) -> Result<Option<u32>, Fault> {

@@ -4,10 +4,11 @@ mod axis;
 mod curve;
 mod label;
 mod scatter;
+mod timeline;
 
 use super::{
     headline::Gain,
-    number::{change, fixed, grouped, half, percent},
+    number::{change, fixed, grouped, half, percent, requests},
 };
 use crate::{
     run::{Measured, MeasuredArm},
@@ -34,12 +35,13 @@ pub fn html(measured: &Measured) -> String {
     };
     let settings = &measured.settings;
     let facts = format!(
-        "{} requests per arm, seed {}, {}. ± is half of a 99 % interval.",
-        grouped(settings.requests),
+        "{}, seed {}, {}. ± is half of a 99 % interval.",
+        requests(measured),
         settings.seed,
         settings.world
     );
     let (curve, scatter) = (curve::draw(&measured.arms, best), scatter::draw(&measured.arms, best));
+    let (timeline, later) = (timeline(measured, best), later(measured));
     let (reliability, latency, cost) = (reliability(measured), latency(measured), cost(measured));
     format!(
         "<!DOCTYPE html>
@@ -56,7 +58,7 @@ pub fn html(measured: &Measured) -> String {
 {cards}
 <p class=\"about\">{description}</p>
 <p class=\"facts\">{facts}</p>
-<h2>How long requests wait</h2>
+{timeline}{later}<h2>How long requests wait</h2>
 <p>The share of requests that have no answer yet, over time: lower and further left is better. \
 A line that stays level has run out of answers: what is left has failed.</p>
 {curve}
@@ -94,7 +96,7 @@ fn escape(text: &str) -> String {
 }
 
 fn cards(gain: &Gain<'_>) -> String {
-    let (was, is) = (&gain.first.numbers, &gain.best.numbers);
+    let (was, is) = gain.numbers();
     let p99 = |numbers: &Summary| numbers.latency.as_ref().map(|latency| latency.p99.value);
     let time = |p99: Option<f64>| p99.map_or("–".to_owned(), |p99| format!("{p99:.2} s"));
     let card = |is_better: bool, what: &str, was: &str, is: &str| {
@@ -117,6 +119,51 @@ fn cards(gain: &Gain<'_>) -> String {
         ),
         card(calls.1 < calls.0, "tool calls per request", &fixed(calls.0, 2), &fixed(calls.1, 2)),
     )
+}
+
+fn timeline(measured: &Measured, best: Option<&str>) -> String {
+    let mark = match measured.after {
+        Some(_) => " From the dashed line on, requests are measured apart.",
+        None => "",
+    };
+    match timeline::draw(&measured.arms, measured.after, best) {
+        Some(drawing) => format!(
+            "<h2>What happened when</h2>
+<p>Counts per second over time, all arms to the same scale. The filled area should reach the line of \
+requests; tool calls above it are extra load.{mark}</p>
+{}
+{drawing}
+",
+            timeline::LEGEND
+        ),
+        None => String::new(),
+    }
+}
+
+fn later(measured: &Measured) -> String {
+    let Some(after) = measured.after else { return String::new() };
+    let heads =
+        ["", "requests/s", "right answers/s", "success rate", "p50 s", "p99 s", "tool calls"];
+    let rows = measured.arms.iter().map(|arm| {
+        let Some(later) = arm.later.as_ref().filter(|later| later.numbers.requests > 0) else {
+            return vec!["none".to_owned()];
+        };
+        let Summary { success, latency, calls, .. } = &later.numbers;
+        let time = |pick: fn(&Latency) -> Estimate| match latency.as_ref().map(pick) {
+            Some(estimate) => with_half(fixed(estimate.value, 2), estimate, 1.0),
+            None => "–".to_owned(),
+        };
+        vec![
+            fixed(later.offered(), 1),
+            fixed(later.goodput(), 1),
+            with_half(percent(success.value), *success, 100.0),
+            time(|latency| latency.p50),
+            time(|latency| latency.p99),
+            with_half(fixed(calls.value, 3), *calls, 1.0),
+        ]
+    });
+    let table = grid(&heads, &measured.arms, rows);
+    format!("<h2>Requests from {} s on</h2>\n{table}\n", after.as_secs_f64())
 }
 
 fn reliability(measured: &Measured) -> String {

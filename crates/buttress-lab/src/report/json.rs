@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    run::{Measured, MeasuredArm},
-    stats::{Estimate, Latency},
+    run::{Later, Measured, MeasuredArm},
+    series::{Series, Stretch},
+    stats::{Estimate, Latency, Summary},
 };
 
 #[derive(Serialize)]
@@ -22,6 +23,37 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct ArmReport<'a> {
     name: &'a str,
+    #[serde(flatten)]
+    numbers: Numbers<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    later: Option<LaterReport<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    series: Option<SeriesReport>,
+}
+
+/// The numbers of the requests that were made from a certain time on.
+#[derive(Serialize)]
+struct LaterReport<'a> {
+    from_s: f64,
+    to_s: f64,
+    offered_per_s: f64,
+    goodput_per_s: f64,
+    #[serde(flatten)]
+    numbers: Numbers<'a>,
+}
+
+/// Counts per stretch of time.
+#[derive(Serialize)]
+struct SeriesReport {
+    seconds: f64,
+    offered: Vec<u64>,
+    answered: Vec<u64>,
+    failed: Vec<u64>,
+    calls: Vec<u64>,
+}
+
+#[derive(Serialize)]
+struct Numbers<'a> {
     requests: u64,
     success_rate: f64,
     mean_s: Option<f64>,
@@ -71,12 +103,41 @@ pub fn json(measured: &Measured) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(&report).map(|text| text + "\n")
 }
 
-fn arm(MeasuredArm { name, numbers }: &MeasuredArm) -> ArmReport<'_> {
+fn arm(arm: &MeasuredArm) -> ArmReport<'_> {
+    ArmReport {
+        name: &arm.name,
+        numbers: numbers(&arm.numbers),
+        later: arm.later.as_ref().map(later),
+        series: arm.series.as_ref().map(series),
+    }
+}
+
+fn later(later: &Later) -> LaterReport<'_> {
+    LaterReport {
+        from_s: later.from.as_secs_f64(),
+        to_s: later.to.as_secs_f64(),
+        offered_per_s: later.offered(),
+        goodput_per_s: later.goodput(),
+        numbers: numbers(&later.numbers),
+    }
+}
+
+fn series(series: &Series) -> SeriesReport {
+    let counts = |pick: fn(&Stretch) -> u64| series.stretches().iter().map(pick).collect();
+    SeriesReport {
+        seconds: series.width().as_secs_f64(),
+        offered: counts(|stretch| stretch.offered),
+        answered: counts(|stretch| stretch.answered),
+        failed: counts(|stretch| stretch.failed),
+        calls: counts(|stretch| stretch.calls),
+    }
+}
+
+fn numbers(numbers: &Summary) -> Numbers<'_> {
     let latency = |pick: fn(&Latency) -> Estimate| numbers.latency.as_ref().map(pick);
     let value = |pick| latency(pick).map(|estimate| estimate.value);
     let half = |pick| latency(pick).and_then(|estimate| estimate.half_width);
-    ArmReport {
-        name,
+    Numbers {
         requests: numbers.requests,
         success_rate: numbers.success.value,
         mean_s: value(|l| l.mean),

@@ -1,6 +1,6 @@
 //! Numbers as people read them.
 
-use crate::stats::Estimate;
+use crate::{run::Measured, stats::Estimate};
 
 /// A whole number with its thousands apart: `100 000`.
 pub(super) fn grouped(number: u64) -> String {
@@ -13,6 +13,13 @@ pub(super) fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// How many requests each arm made, as far as they all made the same number.
+pub(super) fn requests(measured: &Measured) -> String {
+    let most = measured.settings.requests;
+    let are_all = measured.arms.iter().all(|arm| arm.numbers.requests == most);
+    format!("{}{} requests per arm", if are_all { "" } else { "up to " }, grouped(most))
 }
 
 /// A share in percent. Close to 100 it gets more digits, or all good arms would look alike.

@@ -2,12 +2,13 @@
 
 use super::{
     headline::Gain,
-    number::{change, fixed, grouped, half, percent},
+    number::{change, fixed, grouped, half, percent, requests},
     text::{cut, width, wrapped},
 };
 use crate::{
     run::{Measured, MeasuredArm},
-    stats::{Estimate, Latency},
+    series::Stretch,
+    stats::{Estimate, Latency, Summary},
 };
 
 /// How wide a line may get.
@@ -24,8 +25,8 @@ pub fn table(measured: &Measured) -> String {
         text.push('\n');
     }
     text += &format!(
-        "{} requests per arm, seed {}, {}. ± is half of a 99 % interval.\n",
-        grouped(settings.requests),
+        "{}, seed {}, {}. ± is half of a 99 % interval.\n",
+        requests(measured),
         settings.seed,
         settings.world,
     );
@@ -39,11 +40,80 @@ pub fn table(measured: &Measured) -> String {
             text.push('\n');
         }
     }
-    for part in [reliability(measured), latency(measured), cost(measured)] {
+    let parts = [later(measured), over_time(measured)].into_iter().flatten();
+    for part in parts.chain([reliability(measured), latency(measured), cost(measured)]) {
         text.push('\n');
         text += &part.draw();
     }
     text
+}
+
+/// What came of the requests from a certain time on, if the plan asks for it.
+fn later(measured: &Measured) -> Option<Grid> {
+    let from = measured.after?.as_secs_f64();
+    let title = format!("FROM {from} s ON");
+    let heads = [
+        &title,
+        "offered/s",
+        "goodput/s",
+        "of offered",
+        "",
+        "p50 s",
+        "p99 s",
+        "",
+        "tool calls per request",
+        "",
+    ];
+    let rows = measured.arms.iter().filter_map(|arm| {
+        let later = arm.later.as_ref()?;
+        if later.numbers.requests == 0 {
+            return Some(vec![arm.name.clone(), "none".to_owned()]);
+        }
+        let Summary { success, calls, latency, .. } = &later.numbers;
+        let latency = |pick: fn(&Latency) -> Estimate| latency.as_ref().map(pick);
+        let time = |estimate: Option<Estimate>| estimate.map(|e| fixed(e.value, 2));
+        let (p50, p99) = (latency(|l| l.p50), latency(|l| l.p99));
+        Some(vec![
+            arm.name.clone(),
+            fixed(later.offered(), 1),
+            fixed(later.goodput(), 1),
+            percent(success.value),
+            half(*success, 100.0),
+            time(p50).unwrap_or_default(),
+            time(p99).unwrap_or_default(),
+            p99.map_or_else(String::new, |p99| half(p99, 1.0)),
+            fixed(calls.value, 3),
+            half(*calls, 1.0),
+        ])
+    });
+    Some(Grid::new(&heads, rows, Last::Left))
+}
+
+/// How many columns a drawing over time has at most.
+const COLUMNS: usize = 60;
+
+/// How much of what is offered is answered over time, if the plan asks for it.
+fn over_time(measured: &Measured) -> Option<Grid> {
+    let series = |arm: &MeasuredArm| Some(arm.series.clone()?.coarsened(COLUMNS));
+    let widths = measured.arms.iter().filter_map(series).map(|series| series.width());
+    let width = widths.max()?;
+    let each = format!("a column is {} s, its height goodput by load", width.as_secs_f64());
+    let rows = measured.arms.iter().filter_map(|arm| {
+        let levels = series(arm)?.widened(width).stretches().iter().map(level).collect();
+        Some(vec![arm.name.clone(), levels])
+    });
+    Some(Grid::new(&["OVER TIME", &each], rows, Last::Left))
+}
+
+/// How much of the load was answered, drawn as a column.
+fn level(stretch: &Stretch) -> char {
+    const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let share = stretch.answered as f64 / stretch.offered as f64;
+    match (stretch.offered, stretch.answered) {
+        (0, 0) => ' ',
+        (_, 0) => '.',
+        _ => LEVELS[((share * 8.0) as usize).min(7)],
+    }
 }
 
 fn reliability(measured: &Measured) -> Grid {
@@ -116,7 +186,7 @@ fn latency(measured: &Measured) -> Grid {
 
 fn cost(measured: &Measured) -> Grid {
     let heads = ["COST per request", "tool calls", "", "tool seconds", "", "cancelled calls", ""];
-    let rows = measured.arms.iter().map(|MeasuredArm { name, numbers }| {
+    let rows = measured.arms.iter().map(|MeasuredArm { name, numbers, .. }| {
         let pair = |estimate: Estimate| [fixed(estimate.value, 3), half(estimate, 1.0)];
         let [calls, tool, cancelled] =
             [pair(numbers.calls), pair(numbers.tool_seconds), pair(numbers.cancelled)];

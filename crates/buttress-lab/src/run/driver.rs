@@ -17,6 +17,7 @@ use crate::{
     meter::metered,
     plan::{Arrivals, Load},
     seed,
+    series::Recorder,
     stack::{Stack, kind_of},
     stats::{Cost, Outcome, Sample},
 };
@@ -33,29 +34,44 @@ pub(super) struct Task {
     pub(super) stack: Stack,
     pub(super) load: Load,
     pub(super) requests: u64,
+    /// For how long requests are made.
+    pub(super) duration: Option<Duration>,
     pub(super) seed: u64,
     pub(super) patience: Duration,
     /// How far apart the first requests of a concurrency begin.
     pub(super) stagger: Duration,
+    /// From when on requests are measured apart, too.
+    pub(super) after: Option<Duration>,
+    pub(super) recorder: Option<Recorder>,
+}
+
+/// What was measured of the requests of an arm.
+#[derive(Debug, Default)]
+pub(super) struct Samples {
+    pub(super) all: Sample,
+    /// Those that began after a certain time.
+    pub(super) later: Sample,
 }
 
 /// Makes the requests and measures them, until all are done or a stop is requested.
-pub(super) async fn drive(task: Task, stop: &Stop, told: &mut dyn FnMut(u64)) -> Sample {
+pub(super) async fn drive(task: Task, stop: &Stop, told: &mut dyn FnMut(u64)) -> Samples {
     let stopped = pin!(stop.requested());
-    let mut run = Run { task, running: JoinSet::new(), sample: Sample::default(), told, stopped };
+    let (start, samples) = (Instant::now(), Samples::default());
+    let mut run = Run { task, start, running: JoinSet::new(), samples, told, stopped };
     let _ = match run.task.load {
         Load::Alone => run.closed(1).await,
         Load::Concurrency(most) => run.closed(most).await,
         Load::Rate { per_second, arrivals } => run.open(per_second, arrivals).await,
     };
-    (run.told)(run.sample.requests());
-    run.sample
+    (run.told)(run.samples.all.requests());
+    run.samples
 }
 
 struct Run<'a, S> {
     task: Task,
+    start: Instant,
     running: JoinSet<Outcome>,
-    sample: Sample,
+    samples: Samples,
     told: &'a mut dyn FnMut(u64),
     stopped: Pin<&'a mut S>,
 }
@@ -73,7 +89,11 @@ impl<S: Future<Output = ()>> Run<'_, S> {
             while self.running.len() >= most {
                 self.one_ends().await?;
             }
-            self.begin(Instant::now());
+            let now = Instant::now();
+            if self.is_over(now.saturating_duration_since(self.start)) {
+                break;
+            }
+            self.begin(now);
         }
         self.all_end().await
     }
@@ -81,26 +101,47 @@ impl<S: Future<Output = ()>> Run<'_, S> {
     /// Requests begin at their times. Latency counts from there even if the machine is late, or
     /// what is slow would be measured less often than what is fast.
     async fn open(&mut self, per_second: f64, arrivals: Arrivals) -> Result<(), Stopped> {
-        let start = Instant::now();
         let mut due = 0.0;
         for number in 0..self.task.requests {
             due += match arrivals {
                 Arrivals::Fixed => 1.0,
                 Arrivals::Poisson => -(1.0 - seed::unit(self.task.seed, number)).ln(),
             } / per_second;
-            let at = start + Duration::from_secs_f64(due);
+            let due = Duration::from_secs_f64(due);
+            if self.is_over(due) {
+                break;
+            }
+            let at = self.start + due;
             self.wait_until(at).await?;
             if self.running.len() < MOST_IN_FLIGHT {
                 self.begin(at);
             } else {
-                self.add(&unsent("overflow"));
+                self.offer(at);
+                self.add(&unsent("overflow", due));
             }
         }
         self.all_end().await
     }
 
+    /// Whether no request is made any more after so long.
+    fn is_over(&self, elapsed: Duration) -> bool {
+        self.task.duration.is_some_and(|duration| elapsed >= duration)
+    }
+
+    fn offer(&self, at: Instant) {
+        if let Some(recorder) = &self.task.recorder {
+            recorder.offered(at);
+        }
+    }
+
     fn begin(&mut self, at: Instant) {
-        self.running.spawn(request(self.task.stack.clone(), at, self.task.patience));
+        self.offer(at);
+        let (stack, patience) = (self.task.stack.clone(), self.task.patience);
+        let since_start = at.saturating_duration_since(self.start);
+        self.running.spawn(async move {
+            let (latency, failure, cost) = request(stack, at, patience).await;
+            Outcome { at: since_start, latency, failure, cost }
+        });
     }
 
     async fn wait_until(&mut self, at: Instant) -> Result<(), Stopped> {
@@ -137,24 +178,36 @@ impl<S: Future<Output = ()>> Run<'_, S> {
     fn ended(&mut self, ended: Result<Outcome, JoinError>) {
         match ended {
             Ok(outcome) => self.add(&outcome),
-            Err(_) => self.add(&unsent("panicked")),
+            Err(_) => self.add(&unsent("panicked", self.start.elapsed())),
         }
     }
 
     fn add(&mut self, outcome: &Outcome) {
-        self.sample.add(outcome);
-        if self.sample.requests().is_multiple_of(STRIDE) {
-            (self.told)(self.sample.requests());
+        if let Some(recorder) = &self.task.recorder {
+            recorder.ended(self.start + outcome.at + outcome.latency, outcome.failure.is_none());
+        }
+        self.samples.all.add(outcome);
+        if self.task.after.is_some_and(|after| outcome.at >= after) {
+            self.samples.later.add(outcome);
+        }
+        let ended = self.samples.all.requests();
+        if ended.is_multiple_of(STRIDE) {
+            (self.told)(ended);
         }
     }
 }
 
-fn unsent(kind: &'static str) -> Outcome {
-    Outcome { latency: Duration::ZERO, failure: Some(kind), cost: Cost::default() }
+/// A request whose end nobody saw.
+fn unsent(kind: &'static str, at: Duration) -> Outcome {
+    Outcome { at, latency: Duration::ZERO, failure: Some(kind), cost: Cost::default() }
 }
 
 /// One request, from its intended start to whatever becomes of it.
-async fn request(mut stack: Stack, at: Instant, patience: Duration) -> Outcome {
+async fn request(
+    mut stack: Stack,
+    at: Instant,
+    patience: Duration,
+) -> (Duration, Option<&'static str>, Cost) {
     let call = async { stack.ready().await?.call(ToolRequest::new(QUERY)).await };
     let (answer, cost) = metered(timeout(patience, call)).await;
     let failure = match answer {
@@ -163,7 +216,7 @@ async fn request(mut stack: Stack, at: Instant, patience: Duration) -> Outcome {
         Ok(Err(error)) => Some(kind_of(&error)),
         Err(_) => Some("unanswered"),
     };
-    Outcome { latency: at.elapsed(), failure, cost }
+    (at.elapsed(), failure, cost)
 }
 
 /// What is asked in the documents.

@@ -10,15 +10,18 @@ use std::{
 use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Ended, ToolError, ToolReply, service::Shared};
-use crate::{Fate, deck::Dealt};
+use super::{
+    Ended, ToolError, ToolReply,
+    service::{Call, Shared},
+};
+use crate::Fate;
 
 /// The future of a call of a [`Tool`](super::Tool).
 #[pin_project(PinnedDrop)]
 pub struct ToolFuture {
     shared: Arc<Shared>,
     query: Arc<str>,
-    dealt: Dealt,
+    call: Call,
     stage: Stage,
     #[pin]
     timer: Option<Sleep>,
@@ -35,8 +38,8 @@ enum Stage {
 }
 
 impl ToolFuture {
-    pub(super) const fn new(shared: Arc<Shared>, query: Arc<str>, dealt: Dealt) -> Self {
-        Self { shared, query, dealt, stage: Stage::New, timer: None }
+    pub(super) const fn new(shared: Arc<Shared>, query: Arc<str>, call: Call) -> Self {
+        Self { shared, query, call, stage: Stage::New, timer: None }
     }
 }
 
@@ -48,14 +51,17 @@ impl Future for ToolFuture {
         let ran = loop {
             match *this.stage {
                 Stage::New => {
-                    let delay = this.dealt.fate.delay();
+                    let delay = this.call.dealt.fate.delay();
                     if delay == Some(Duration::ZERO) {
                         break Duration::ZERO;
                     }
                     let since = Instant::now();
                     *this.stage = Stage::Running { since };
                     // What ends later than can be told never ends.
-                    let end = delay.and_then(|delay| since.checked_add(delay));
+                    let end = match &this.call.served {
+                        Some(served) => served.end(),
+                        None => delay.and_then(|delay| since.checked_add(delay)),
+                    };
                     this.timer.set(end.map(sleep_until));
                 }
                 Stage::Running { since } => {
@@ -71,10 +77,10 @@ impl Future for ToolFuture {
         };
         let reply = |correct| ToolReply {
             query: this.query.clone(),
-            instance: this.dealt.instance,
+            instance: this.call.dealt.instance,
             correct,
         };
-        let outcome = match this.dealt.fate {
+        let outcome = match this.call.dealt.fate {
             Fate::Pass { .. } => Ok(reply(true)),
             Fate::Corrupt { .. } => Ok(reply(false)),
             Fate::Fail { kind, .. } => Err(ToolError::Failed(kind)),
@@ -87,7 +93,7 @@ impl Future for ToolFuture {
         *this.stage = Stage::Done;
         this.timer.set(None);
         let ended = if outcome.is_ok() { Ended::Answered } else { Ended::Failed };
-        this.shared.end(*this.dealt, ended, ran);
+        this.shared.end(*this.call, ended, ran);
         Poll::Ready(outcome)
     }
 }
@@ -100,14 +106,14 @@ impl PinnedDrop for ToolFuture {
             Stage::Running { since } => Instant::now().saturating_duration_since(since),
             Stage::Done => return,
         };
-        self.shared.end(self.dealt, Ended::Cancelled, ran);
+        self.shared.end(self.call, Ended::Cancelled, ran);
     }
 }
 
 impl fmt::Debug for ToolFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ToolFuture")
-            .field("dealt", &self.dealt)
+            .field("call", &self.call)
             .field("stage", &self.stage)
             .finish_non_exhaustive()
     }

@@ -4,6 +4,7 @@ mod future;
 mod outcome;
 mod service;
 mod stats;
+mod workers;
 
 pub use self::{
     future::ToolFuture,

@@ -9,9 +9,12 @@ use buttress::{Effect, Fault, Name, Rejection, Verdict};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{Ended, OnOutcome, Outcome, Stats, ToolFuture, outcome};
+use super::{
+    Ended, OnOutcome, Outcome, Stats, ToolFuture, outcome,
+    workers::{Turn, Workers},
+};
 use crate::{
-    FailKind, Faults,
+    Capacity, FailKind, Faults,
     deck::{Dealt, Deck},
 };
 
@@ -137,12 +140,13 @@ impl Fault for ToolError {
 /// Give two tools two seeds: with the same one they fail together.
 ///
 /// # Clone
-/// Clones share the numbers of calls, the seed, the statistics and crashes. Setters called on a
+/// Clones share the numbers of calls, the seed, the statistics, crashes and workers. Setters called on a
 /// clone make a new tool with calls counted from the start.
 ///
 /// # Cancellation
 /// A future dropped before it has ended counts as cancelled, with the time since its first poll.
-/// Before its first poll no time runs and no timer exists.
+/// Before its first poll no time runs and no timer exists. Where there is a [`Capacity`], a call has
+/// its place in the queue from when it is made, and is worked on to its end.
 ///
 /// # Errors
 /// [`ToolError`], whose [`Verdict`] follows from what was planned.
@@ -166,32 +170,64 @@ struct Settings {
     faults: Faults,
     seed: u64,
     name: Name,
+    capacity: Option<Capacity>,
     listener: Option<Arc<dyn OnOutcome>>,
 }
 
 struct State {
     deck: Deck,
     stats: Stats,
+    workers: Option<Workers>,
     /// When the first call was made; unknown while nothing depends on it.
     start: Option<Instant>,
+}
+
+/// What is decided about a call when it is made, and who serves it when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call {
+    pub(super) dealt: Dealt,
+    pub(super) served: Option<Served>,
+}
+
+/// The turn of a call, and from when on its times are counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Served {
+    start: Instant,
+    turn: Turn,
+}
+
+impl Served {
+    /// When the call ends; `None` if that cannot be told, or never comes.
+    pub(super) fn end(&self) -> Option<Instant> {
+        self.start.checked_add(self.turn.to)
+    }
 }
 
 impl Tool {
     /// A tool that does what the plan says, reproducibly for a seed.
     pub fn new(faults: Faults, seed: u64) -> Self {
-        Self::from_settings(Settings { faults, seed, name: Name::new(""), listener: None })
+        let name = Name::new("");
+        Self::from_settings(Settings { faults, seed, name, capacity: None, listener: None })
     }
 
     fn from_settings(settings: Settings) -> Self {
         let deck = Deck::new(settings.faults.clone(), settings.seed);
-        let state = Mutex::new(State { deck, stats: Stats::default(), start: None });
-        Self { shared: Arc::new(Shared { settings, state }) }
+        let workers = settings.capacity.as_ref().map(Workers::new);
+        let state = State { deck, stats: Stats::default(), workers, start: None };
+        Self { shared: Arc::new(Shared { settings, state: Mutex::new(state) }) }
     }
 
     /// Sets the name that outcomes carry; empty by default.
     #[must_use]
     pub fn name(self, name: impl Into<Name>) -> Self {
         Self::from_settings(Settings { name: name.into(), ..self.shared.settings.clone() })
+    }
+
+    /// Sets how much it can do at a time; without bounds by default.
+    #[must_use]
+    pub fn capacity(self, capacity: Capacity) -> Self {
+        let capacity = Some(capacity);
+        Self::from_settings(Settings { capacity, ..self.shared.settings.clone() })
     }
 
     /// Sets who listens to the ends of calls; nobody but `tracing` by default.
@@ -203,7 +239,12 @@ impl Tool {
 
     /// What the tool has been through so far.
     pub fn stats(&self) -> Stats {
-        self.shared.lock().stats
+        let mut state = self.shared.lock();
+        let mut stats = state.stats;
+        if let (Some(start), Some(workers)) = (state.start, state.workers.as_mut()) {
+            stats.queued = workers.queued(start.elapsed()) as u64;
+        }
+        stats
     }
 
     /// Brings the tool back after a crash; does nothing if it is well.
@@ -218,21 +259,43 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn deal(&self) -> Dealt {
+    fn deal(&self) -> Call {
         let mut state = self.lock();
-        state.stats.launch();
-        let elapsed = if state.deck.watches_the_clock() {
-            let now = Instant::now();
-            now.saturating_duration_since(*state.start.get_or_insert(now))
-        } else {
-            Duration::ZERO
+        let State { deck, stats, workers, start } = &mut *state;
+        stats.launch();
+        if !deck.watches_the_clock() && workers.is_none() {
+            return Call { dealt: deck.deal(Duration::ZERO), served: None };
+        }
+        let now = Instant::now();
+        let start = *start.get_or_insert(now);
+        let now = now.saturating_duration_since(start);
+        let (Some(workers), Some(capacity)) = (workers, &self.settings.capacity) else {
+            return Call { dealt: deck.deal(now), served: None };
         };
-        state.deck.deal(elapsed)
+        let Some(from) = workers.next(now) else {
+            stats.refuse();
+            return Call { dealt: deck.refuse(now, capacity.refusal()), served: None };
+        };
+        // What a call meets is what there is when it is taken up.
+        let dealt = deck.deal(from);
+        let takes = dealt.fate.delay();
+        if takes == Some(Duration::ZERO) {
+            return Call { dealt, served: None };
+        }
+        let turn = workers.take(now, from, takes);
+        stats.take(turn.work(), workers.queued(now));
+        Call { dealt, served: Some(Served { start, turn }) }
     }
 
-    pub(super) fn end(&self, dealt: Dealt, ended: Ended, ran: Duration) {
-        self.lock().stats.end(&dealt.fate, ended, ran);
-        let Dealt { number: call, instance, fate } = dealt;
+    pub(super) fn end(&self, call: Call, ended: Ended, ran: Duration) {
+        let Dealt { number: call, instance, fate } = {
+            let mut state = self.lock();
+            state.stats.end(&call.dealt.fate, ended, ran);
+            if let (Ended::Cancelled, Some(Served { start, turn })) = (ended, call.served) {
+                state.stats.waste(turn.work_after(start.elapsed()));
+            }
+            call.dealt
+        };
         let outcome = Outcome { tool: &self.settings.name, call, instance, fate, ended, ran };
         outcome::trace(&outcome);
         if let Some(listener) = &self.settings.listener {
@@ -251,18 +314,19 @@ impl Service<ToolRequest> for Tool {
     }
 
     fn call(&mut self, request: ToolRequest) -> ToolFuture {
-        let dealt = self.shared.deal();
-        ToolFuture::new(self.shared.clone(), request.query, dealt)
+        let call = self.shared.deal();
+        ToolFuture::new(self.shared.clone(), request.query, call)
     }
 }
 
 impl fmt::Debug for Tool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { faults, seed, name, .. } = &self.shared.settings;
+        let Settings { faults, seed, name, capacity, .. } = &self.shared.settings;
         f.debug_struct("Tool")
             .field("name", name)
             .field("seed", seed)
             .field("faults", faults)
+            .field("capacity", capacity)
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }

@@ -23,6 +23,16 @@ pub struct Stats {
     pub cancelled: u64,
     /// The time that ended calls ran, summed: from the first poll to the end or the drop.
     pub busy: Duration,
+    /// Calls that found the [queue](crate::Capacity) full; counted by how they ended too.
+    pub refused: u64,
+    /// Calls that wait for a worker now, those of callers that have gone among them.
+    pub queued: u64,
+    /// How many have waited at the same time at most.
+    pub longest_queue: u64,
+    /// The time that workers give to the calls made so far, without those that hang.
+    pub worked: Duration,
+    /// The part of it that they work for callers that have gone.
+    pub wasted: Duration,
     failed: [u64; FailKind::ALL.len()],
 }
 
@@ -44,6 +54,19 @@ impl Stats {
 
     pub(super) fn launch(&mut self) {
         self.launched += 1;
+    }
+
+    pub(super) fn refuse(&mut self) {
+        self.refused += 1;
+    }
+
+    pub(super) fn take(&mut self, work: Duration, queued: usize) {
+        self.worked = self.worked.saturating_add(work);
+        self.longest_queue = self.longest_queue.max(queued as u64);
+    }
+
+    pub(super) fn waste(&mut self, work: Duration) {
+        self.wasted = self.wasted.saturating_add(work);
     }
 
     pub(super) fn end(&mut self, fate: &Fate, ended: Ended, ran: Duration) {
