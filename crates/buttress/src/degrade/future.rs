@@ -132,8 +132,8 @@ where
         if tally.is_too_few(&plan.seats) {
             let effect = if sent { Effect::Maybe } else { Effect::None };
             let rejection = tally.into_rejection(&plan.seats, gauge.voice().name(), effect);
-            gauge.voice().tell(Event::Rejected { retry_after: rejection.retry_after() });
             gauge.rejected();
+            gauge.voice().tell(Event::Rejected { retry_after: rejection.retry_after() });
             return Poll::Ready(Err(S::Error::from_rejection(rejection)));
         }
         let answers = tally.into_answers(&plan.seats);

@@ -42,8 +42,7 @@
 //! let site = |path: &'static str| service_fn(move |word: &'static str| async move {
 //!     Ok::<_, BoxError>(format!("/{path}/{word}"))
 //! });
-//! # fn same<S>(services: [S; 2]) -> [S; 2] { services }
-//! let [texts, images] = same([site("texts"), site("images")]);
+//! let (texts, images) = (site("texts"), site("images"));
 //! let service = ServiceBuilder::new()
 //!     .map_response(|answers: buttress::Answers<String>| {
 //!         answers.into_iter().map(|(_, link)| link).collect::<Vec<_>>().join(" ")
