@@ -10,10 +10,15 @@ use buttress_sim::{FailKind, Fate, Faults, Rule, Takes, Tool, ToolRequest, When,
 use tokio::time::{Instant, sleep};
 use tower::{Service, ServiceExt};
 
-/// Answers within a second, but does as `fate` says between these two seconds.
-fn part(from: f64, to: f64, fate: Fate<Takes>) -> Result<Tool, Box<dyn Error>> {
+/// Answers within a second.
+fn well() -> Result<Faults, Box<dyn Error>> {
+    Ok(Faults::none().fast_takes(Takes::seconds(0.5, 1.0)?))
+}
+
+/// So too, but does as `fate` says between these two seconds.
+fn away(from: f64, to: f64, fate: Fate<Takes>) -> Result<Tool, Box<dyn Error>> {
     let away = Rule::new(When::During(Window::seconds(from, to)?), fate);
-    Ok(Tool::new(Faults::none().fast_takes(Takes::seconds(0.5, 1.0)?).rule(away), 7))
+    Ok(Tool::new(well()?.rule(away), 7))
 }
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -22,11 +27,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let seconds = move || start.elapsed().as_secs_f64();
     let mut report = DegradeLayer::new()
-        .required("prices", part(0.0, 0.0, fails)?)
-        .required("filings", part(150.0, 160.0, fails)?)
-        .optional("news", part(30.0, 120.0, Fate::Hang)?)
-        .optional("ratings", part(60.0, 120.0, fails)?)
-        .optional("rumours", part(80.0, 100.0, fails)?)
+        .required("prices", Tool::new(well()?, 7))
+        .required("filings", away(150.0, 160.0, fails)?)
+        .optional("news", away(30.0, 120.0, Fate::Hang)?)
+        .optional("ratings", away(60.0, 120.0, fails)?)
+        .optional("rumours", away(80.0, 100.0, fails)?)
         .patience(Duration::from_secs(3))
         .name("report")
         .observe(move |teller: Teller<'_>, event: &Event| match event {
