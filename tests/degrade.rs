@@ -71,17 +71,16 @@ fn failed(outcome: &Outcome) -> Vec<String> {
     outcome.as_ref().unwrap().failed().iter().map(ToString::to_string).collect()
 }
 
+/// How many are required, which of them failed, and what that means.
 fn too_few(outcome: Outcome) -> (u32, Vec<String>, Verdict) {
-    match outcome {
-        Err(ProbeError::Rejected(rejection)) => {
-            let verdict = rejection.verdict();
-            let Rejection::TooFew { required, causes, .. } = rejection else {
-                panic!("{rejection:?}")
-            };
-            (required, causes.iter().map(|cause| cause.who().to_string()).collect(), verdict)
-        }
-        other => panic!("{other:?}"),
-    }
+    let Err(ProbeError::Rejected(rejection)) = outcome else {
+        unreachable!("it should have been refused: {outcome:?}")
+    };
+    let verdict = rejection.verdict();
+    let Rejection::TooFew { required, causes, .. } = rejection else {
+        unreachable!("by the ensemble: {rejection:?}")
+    };
+    (required, causes.iter().map(|cause| cause.who().to_string()).collect(), verdict)
 }
 
 fn log() -> (Arc<Mutex<Vec<Event>>>, impl Fn(Teller<'_>, &Event) + Send + Sync + 'static) {

@@ -221,9 +221,9 @@ where
 /// Writes events to `tracing`: the default.
 ///
 /// Target `buttress`, fields `pattern`, `name`, `event` and, where they apply, `attempt`, `kind`,
-/// `delay` (seconds), `state` and `why`. A circuit that opens and a level that becomes worse are
-/// warnings, a circuit that closes and a level that becomes better informations, the rest are debug
-/// events.
+/// `delay` (seconds), `state` and `why`. Circuits that open and levels that become worse are told
+/// as warnings, circuits that close and levels that become better as information, the rest as
+/// debug events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tracing;
 
