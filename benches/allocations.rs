@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use buttress::{BreakerLayer, HedgeLayer, Once, RetryLayer, TimeoutLayer};
+use buttress::{BreakerLayer, DegradeLayer, HedgeLayer, Once, RetryLayer, TimeoutLayer};
 use buttress_benches::{Bare, Kind, Subject, runtime};
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -27,12 +27,14 @@ fn allowed(subject: &Subject) -> u64 {
     match (subject.pattern, subject.name) {
         // Draws its survival curve anew every hundred calls or so.
         ("hedge", "buttress learned") => CALLS / 20,
+        // The calls of three members, and their answers.
+        ("degrade", "buttress") => 4 * CALLS,
         _ => 0,
     }
 }
 
 #[test]
-fn our_layers_do_not_allocate() {
+fn our_layers_allocate_no_more_than_they_must() {
     for subject in Subject::ALL.iter().filter(|subject| subject.kind != Kind::Peer) {
         let (allocations, allowed) = (allocations(subject), allowed(subject));
         assert!(
@@ -78,6 +80,15 @@ fn a_call_that_waits_allocates_once_for_its_hedge_and_never_else() {
         .layer(TimeoutLayer::new(second))
         .service(Bare);
     assert_eq!(of_a_call_that_waits(stack), 1);
+}
+
+#[test]
+fn an_ensemble_that_waits_allocates_for_its_members_and_a_timer() {
+    let runtime = runtime().expect("the system has a clock");
+    let _inside = runtime.enter();
+    let layer = DegradeLayer::new().required("b", Bare).optional("c", Bare);
+    assert_eq!(of_a_call_that_waits(layer.clone().layer(Bare)), 3);
+    assert_eq!(of_a_call_that_waits(layer.patience(Duration::from_secs(1)).layer(Bare)), 4);
 }
 
 /// That what is counted above is counted at all.

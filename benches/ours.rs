@@ -3,8 +3,8 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use buttress::{
-    Backoff, BreakerLayer, Budget, HedgeLayer, Once, Quantile, Ratio, RetryLayer, TimeoutLayer,
-    Trigger, Window,
+    Backoff, BreakerLayer, Budget, DegradeLayer, HedgeLayer, Once, Quantile, Ratio, RetryLayer,
+    TimeoutLayer, Trigger, Window,
 };
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -72,6 +72,12 @@ pub(crate) fn hedge_learned() -> Run {
 
 pub(crate) fn hedge_percentile() -> Run {
     Run::service(HedgeLayer::percentile(Quantile::P95, LONG).layer(Bare))
+}
+
+/// Three members, one of them optional.
+pub(crate) fn degrade() -> Run {
+    let layer = DegradeLayer::new().required("b", Bare).optional("c", Bare);
+    Run::service(layer.layer(Bare))
 }
 
 pub(crate) fn stack() -> Run {

@@ -58,6 +58,8 @@ impl Subject {
         Self::ours("hedge", "buttress percentile", ours::hedge_percentile),
         Self::peer("hedge", "tower", peers::tower_hedge),
         Self::peer("hedge", "tower-resilience", peers::resilience_hedge),
+        Self::bare("degrade"),
+        Self::ours("degrade", "buttress", ours::degrade),
         Self::bare("stack"),
         Self::ours("stack", "buttress", ours::stack),
         Self::ours("stack", "buttress without retry", ours::stack_without_retry),

@@ -13,8 +13,9 @@ use std::{
 };
 
 use buttress::{
-    Backoff, BreakerHandle, BreakerLayer, Budget, Cusum, Factor, HedgeLayer, Jitter, Kind, Once,
-    Quantile, Ratio, Rejection, RetryLayer, TimeoutLayer, Trigger, Verdict, breaker::State,
+    Answers, Backoff, BreakerHandle, BreakerLayer, Budget, Cusum, DegradeLayer, Factor, HedgeLayer,
+    Jitter, Kind, Once, Quantile, Ratio, Rejection, RetryLayer, Thresholds, TimeoutLayer, Trigger,
+    Verdict, breaker::State,
 };
 use buttress_sim::probe::{
     Act, Alarm, Hold, ProbeError, ProbeHandle, ProbeReply, ProbeRequest, ProbeService, Readiness,
@@ -35,6 +36,8 @@ struct Row {
     over: fn(Stack) -> Stack,
     /// Makes the service ready inside the future, so that nothing is reserved before.
     lazy: bool,
+    /// The most calls that a first poll makes, where each is answered at once.
+    at_once: u64,
 }
 
 fn boxed<L>(layer: L, inner: Stack) -> Stack
@@ -69,8 +72,14 @@ fn timeout_layer() -> TimeoutLayer {
     TimeoutLayer::new(5 * SECOND)
 }
 
+/// The answer of the inner service among those of an ensemble; the others are dropped.
+fn ensemble(layer: DegradeLayer<Stack>, inner: Stack) -> Stack {
+    let first = |mut answers: Answers<ProbeReply>| answers.take("inner").expect("it is required");
+    BoxCloneService::new(layer.layer(inner).map_response(first))
+}
+
 fn row(name: &'static str, over: fn(Stack) -> Stack) -> Row {
-    Row { name, over, lazy: false }
+    Row { name, over, lazy: false, at_once: 1 }
 }
 
 fn table() -> Vec<Row> {
@@ -96,6 +105,16 @@ fn table() -> Vec<Row> {
         row("breaker of one instance", |s| boxed(touchy().single(), s)),
         row("breaker with backpressure", |s| boxed(touchy().backpressure(), s)),
         row("keyed breaker", |s| boxed(touchy().keyed(|request: &ProbeRequest| request.id()), s)),
+        Row { lazy: true, ..row("degrade", |s| ensemble(DegradeLayer::new(), s)) },
+        Row {
+            lazy: true,
+            at_once: 3,
+            ..row("degrade with members", |s| {
+                // Its members are one service here: if answers hold permits it needs patience.
+                let layer = DegradeLayer::new().patience(5 * SECOND);
+                ensemble(layer.optional("b", s.clone()).optional("c", s.clone()), s)
+            })
+        },
         row("the stack", |s| {
             let stack = ServiceBuilder::new()
                 .layer(TimeoutLayer::new(20 * SECOND))
@@ -224,7 +243,7 @@ async fn law_5_one_readiness_at_a_time() {
 
 #[tokio::test(start_paused = true)]
 async fn law_2_readiness_is_sticky_and_reserved_once() {
-    for Row { name, over, lazy } in table() {
+    for Row { name, over, lazy, .. } in table() {
         let (handle, inner) = probe(4);
         let mut service = over(inner);
         for _ in 0..3 {
@@ -240,7 +259,7 @@ async fn law_2_readiness_is_sticky_and_reserved_once() {
 
 #[tokio::test(start_paused = true)]
 async fn law_3_a_clone_holds_no_readiness() {
-    for Row { name, over, lazy } in table() {
+    for Row { name, over, lazy, .. } in table() {
         let (handle, inner) = probe(4);
         let mut service = over(inner);
         service.ready().await.unwrap();
@@ -256,7 +275,7 @@ async fn law_3_a_clone_holds_no_readiness() {
 
 #[tokio::test(start_paused = true)]
 async fn law_5_what_is_pending_is_woken() {
-    for Row { name, over, lazy } in table().into_iter().filter(|row| !row.lazy) {
+    for Row { name, over, lazy, .. } in table().into_iter().filter(|row| !row.lazy) {
         assert!(!lazy);
         let (handle, inner) = probe(1);
         handle.block();
@@ -295,7 +314,7 @@ async fn law_6_nothing_runs_when_the_winner_returns() {
 /// Without a runtime a timer cannot be made: that it is not needed shows that it was not made.
 #[test]
 fn law_7_an_answer_at_hand_needs_no_timer() {
-    for Row { name, over, .. } in table() {
+    for Row { name, over, at_once, .. } in table() {
         for verdict in [None, Some(Verdict::permanent())] {
             let (handle, inner) = probe(4);
             handle.otherwise(verdict.map_or(Act::answer(), Act::fail));
@@ -307,8 +326,10 @@ fn law_7_an_answer_at_hand_needs_no_timer() {
                 panic!("{name}: the answer was there at the first poll");
             };
             assert_eq!(outcome.is_ok(), verdict.is_none(), "{name}");
-            // Redundant execution alone starts more than it needs, and not before the first.
-            assert_eq!(handle.counts().calls, 1, "{name}");
+            // Redundant execution alone starts more than it needs, and not before the first; an
+            // ensemble starts all its members, unless one that is required has failed.
+            let calls = if verdict.is_none() { at_once } else { 1 };
+            assert_eq!(handle.counts().calls, calls, "{name}");
         }
     }
 }
@@ -386,6 +407,7 @@ fn law_11_nonsense_cannot_be_built() {
     for (healthy, broken) in [(half, ten), (ten, ten), (Ratio::ONE, Ratio::ONE)] {
         assert!(Cusum::new(healthy, broken, NonZeroU32::MAX).is_err());
     }
+    assert!(Thresholds::new(half, ten).is_err());
     // What has no wrong value takes any.
     let _ =
         (RetryLayer::new().attempts(0), HedgeLayer::immediate(0), TimeoutLayer::new(Duration::MAX));
@@ -516,8 +538,11 @@ async fn every_kind_of_failure_is_answered() {
             handle.otherwise(Act::fail(verdict));
             let outcome = timeout(1_000 * SECOND, over(inner).oneshot(ProbeRequest::new(1))).await;
             let error = outcome.unwrap_or_else(|_| panic!("{name}, {kind}: no end")).unwrap_err();
-            // Where there is a breaker, it may have the last word.
-            let refused = matches!(error, ProbeError::Rejected(Rejection::Open { .. }));
+            // Where there is a breaker, it may have the last word; an ensemble always has.
+            let refused = matches!(
+                error,
+                ProbeError::Rejected(Rejection::Open { .. } | Rejection::TooFew { .. })
+            );
             assert!(refused || error == ProbeError::Failed(verdict), "{name}: {error:?}");
             handle.assert_gone();
         }

@@ -47,23 +47,27 @@ impl fmt::Display for Cause {
 ///
 /// # Clone
 /// Clones share the causes; only a clone of the same causes is equal to them.
-#[derive(Clone, Debug)]
-pub struct Causes(Arc<Vec<Cause>>);
+#[derive(Clone, Debug, Default)]
+pub struct Causes(Option<Arc<Vec<Cause>>>);
 
 impl Causes {
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all().len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all().is_empty()
     }
 
     /// Each in turn.
     pub fn iter(&self) -> std::slice::Iter<'_, Cause> {
-        self.0.iter()
+        self.all().iter()
+    }
+
+    fn all(&self) -> &[Cause] {
+        self.0.as_ref().map_or(&[], |causes| causes.as_slice())
     }
 
     /// The first error of type `E` among the causes, or along their sources.
@@ -111,7 +115,9 @@ impl Causes {
 
 impl FromIterator<Cause> for Causes {
     fn from_iter<I: IntoIterator<Item = Cause>>(causes: I) -> Self {
-        Self(Arc::new(causes.into_iter().collect()))
+        let causes: Vec<Cause> = causes.into_iter().collect();
+        // Who has none to tell of, such as an answer of which all went well, needs no allocation.
+        Self((!causes.is_empty()).then(|| Arc::new(causes)))
     }
 }
 
@@ -126,7 +132,10 @@ impl<'a> IntoIterator for &'a Causes {
 
 impl PartialEq for Causes {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || (self.is_empty() && other.is_empty())
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
     }
 }
 

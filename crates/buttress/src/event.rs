@@ -5,9 +5,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tracing::Level;
-
-use crate::{Name, Verdict};
+use crate::{Name, Verdict, degrade::Level};
 
 /// Something that a layer did or refused to do.
 ///
@@ -96,6 +94,15 @@ pub enum Event {
         /// Whether that counts as a failure.
         failure: bool,
     },
+    /// The level of an ensemble, across calls, became another.
+    LevelChanged {
+        /// What it was.
+        from: Level,
+        /// What it is.
+        to: Level,
+        /// What changed it.
+        why: Why,
+    },
 }
 
 /// The reason for something done or not done.
@@ -106,7 +113,7 @@ pub enum Why {
     Schedule,
     /// The delay passed without an answer.
     Delay,
-    /// The attempt before failed.
+    /// The attempt before failed, or too many members.
     Failure,
     /// No attempts are left.
     Attempts,
@@ -142,7 +149,7 @@ pub enum Why {
     Evidence,
     /// A probe failed.
     Probe,
-    /// Enough probes succeeded.
+    /// Enough probes, or calls in a row, succeeded.
     Recovered,
     /// Told so from outside.
     Command,
@@ -187,7 +194,7 @@ impl fmt::Display for Why {
 /// Who tells an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Teller<'a> {
-    /// The pattern: `hedge`, `breaker`, `retry`, `timeout`.
+    /// The pattern: `hedge`, `breaker`, `retry`, `timeout`, `degrade`.
     pub pattern: &'static str,
     /// The name given to the layer, empty if none was.
     pub name: &'a str,
@@ -214,8 +221,9 @@ where
 /// Writes events to `tracing`: the default.
 ///
 /// Target `buttress`, fields `pattern`, `name`, `event` and, where they apply, `attempt`, `kind`,
-/// `delay` (seconds) and `why`. A circuit that opens is a warning, one that closes an
-/// information, the rest are debug events.
+/// `delay` (seconds), `state` and `why`. Circuits that open and levels that become worse are told
+/// as warnings, circuits that close and levels that become better as information, the rest as
+/// debug events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tracing;
 
@@ -224,7 +232,7 @@ impl Observe for Tracing {
         macro_rules! tell {
             ($level:ident, $what:literal $(, $field:ident = $value:expr)*) => {
                 tracing::event!(
-                    target: "buttress", Level::$level, pattern, name, event = $what $(, $field = $value)*
+                    target: "buttress", tracing::Level::$level, pattern, name, event = $what $(, $field = $value)*
                 )
             };
         }
@@ -268,6 +276,14 @@ impl Observe for Tracing {
             Event::Stale { verdict } => tell!(DEBUG, "stale", kind = verdict.kind.as_str()),
             Event::Abandoned { after, failure } => {
                 tell!(DEBUG, "abandoned", delay = seconds(after), failure = failure);
+            }
+            Event::LevelChanged { from, to, why } => {
+                let (state, before, why) = (to.as_str(), from.as_str(), why.as_str());
+                if to > from {
+                    tell!(WARN, "level_changed", state = state, before = before, why = why);
+                } else {
+                    tell!(INFO, "level_changed", state = state, before = before, why = why);
+                }
             }
         }
     }

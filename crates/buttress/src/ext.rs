@@ -6,7 +6,7 @@ use tower::{ServiceBuilder, layer::util::Stack};
 use tower_layer::Layer;
 
 use crate::{
-    BreakerLayer, CallError, HedgeLayer, RetryLayer, TimeoutLayer,
+    BreakerLayer, CallError, DegradeLayer, HedgeLayer, RetryLayer, TimeoutLayer,
     stack::{Disorder, outline},
 };
 
@@ -44,6 +44,13 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
 
     /// Leaves what is broken alone. See [`breaker`](crate::breaker).
     fn breaker<C>(self, layer: BreakerLayer<C>) -> ServiceBuilder<Stack<BreakerLayer<C>, L>>;
+
+    /// Calls others beside the service, and answers with what they give. See
+    /// [`degrade`](crate::degrade).
+    fn degrade<S, C, R>(
+        self,
+        layer: DegradeLayer<S, C, R>,
+    ) -> ServiceBuilder<Stack<DegradeLayer<S, C, R>, L>>;
 
     /// Bounds the time of a call, or of an attempt. See [`timeout`](crate::timeout).
     fn time_limit(self, limit: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
@@ -94,6 +101,13 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
     }
 
     fn breaker<C>(self, layer: BreakerLayer<C>) -> ServiceBuilder<Stack<BreakerLayer<C>, L>> {
+        self.layer(layer)
+    }
+
+    fn degrade<S, C, R>(
+        self,
+        layer: DegradeLayer<S, C, R>,
+    ) -> ServiceBuilder<Stack<DegradeLayer<S, C, R>, L>> {
         self.layer(layer)
     }
 

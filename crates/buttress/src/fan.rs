@@ -77,9 +77,18 @@ impl<S: Service<Req>, Req> Fan<S, Req> {
 
     /// The numbers of those that have not ended.
     pub(crate) fn places(&self) -> impl Iterator<Item = usize> {
-        std::iter::successors(self.first.as_ref(), |seat| seat.next.as_ref())
-            .filter(|seat| !matches!(seat.stage, Stage::Done))
-            .map(|seat| seat.place)
+        self.unfinished().map(|(place, _)| place)
+    }
+
+    /// The numbers of those that have not ended, and whether their requests were sent.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = (usize, bool)> {
+        std::iter::successors(self.first.as_ref(), |seat| seat.next.as_ref()).filter_map(|seat| {
+            match seat.stage {
+                Stage::Readying { .. } => Some((seat.place, false)),
+                Stage::Calling { .. } => Some((seat.place, true)),
+                Stage::Done => None,
+            }
+        })
     }
 
     /// Drops all that run.

@@ -35,6 +35,7 @@
 //! | [`RetryLayer`] | what may pass is tried again later | a restart, a rate limit |
 //! | [`BreakerLayer`] | what is broken is left alone | an outage |
 //! | [`TimeoutLayer`] | attempts and calls end in time | a hang |
+//! | [`DegradeLayer`] | several services answer together, as far as they can | a part that is gone |
 //!
 //! # How the layers understand each other
 //!
@@ -141,6 +142,7 @@ pub mod breaker;
 mod budget;
 mod causes;
 mod classify;
+pub mod degrade;
 mod event;
 mod ext;
 mod fan;
@@ -165,6 +167,7 @@ pub use self::{
     budget::{Budget, Withdrawal},
     causes::{Cause, Causes, IntoCause, Votes},
     classify::{AllTransient, ByFault, Classify, ClassifyExt, Fault, Forbid, OrElse, Refine},
+    degrade::{Answers, Degrade, DegradeHandle, DegradeLayer, Thresholds},
     event::{Event, Observe, Teller, Tracing, Why},
     ext::ServiceBuilderExt,
     hedge::{Hedge, HedgeHandle, HedgeLayer, OnFailure},

@@ -120,6 +120,8 @@ pub enum Rejection {
         required: u32,
         /// Which of them failed, and why.
         causes: Causes,
+        /// What the members may have done, those included that did not fail.
+        effect: Effect,
     },
 }
 
@@ -185,9 +187,8 @@ impl Rejection {
                 // Who voted was called.
                 causes.verdict().with_effect(Effect::Maybe)
             }
-            Self::NoQuorum { causes, .. }
-            | Self::AllFailed { causes, .. }
-            | Self::TooFew { causes, .. } => causes.verdict(),
+            Self::NoQuorum { causes, .. } | Self::AllFailed { causes, .. } => causes.verdict(),
+            Self::TooFew { causes, effect, .. } => causes.verdict().with_effect(*effect),
         }
     }
 }
@@ -208,7 +209,7 @@ impl fmt::Display for Rejection {
                 write!(f, "all {} tiers of `{name}` failed", causes.len())?;
                 causes.list(f)?;
             }
-            Self::TooFew { name, required, causes } => {
+            Self::TooFew { name, required, causes, .. } => {
                 write!(f, "{} of {required} required members of `{name}` failed", causes.len())?;
                 causes.list(f)?;
             }

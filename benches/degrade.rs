@@ -1,0 +1,7 @@
+//! Criterion: degrade, with three members.
+
+mod compare;
+
+fn main() {
+    compare::compare("degrade");
+}
