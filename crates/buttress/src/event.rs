@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tracing::Level;
 
-use crate::{Name, Verdict};
+use crate::{Name, Verdict, Votes};
 
 /// Something that a layer did or refused to do.
 ///
@@ -96,6 +96,16 @@ pub enum Event {
         /// Whether that counts as a failure.
         failure: bool,
     },
+    /// Enough members agree, though some dissent or failed.
+    Agreed {
+        /// How they voted.
+        votes: Votes,
+    },
+    /// Too few members agree.
+    Disagreed {
+        /// How they voted.
+        votes: Votes,
+    },
 }
 
 /// The reason for something done or not done.
@@ -108,6 +118,8 @@ pub enum Why {
     Delay,
     /// The attempt before failed.
     Failure,
+    /// The answers so far contradict each other.
+    Dissent,
     /// No attempts are left.
     Attempts,
     /// The budget has too few tokens.
@@ -155,6 +167,7 @@ impl Why {
             Why::Schedule => "schedule",
             Why::Delay => "delay",
             Why::Failure => "failure",
+            Why::Dissent => "dissent",
             Why::Attempts => "attempts",
             Why::Budget => "budget",
             Why::Deadline => "deadline",
@@ -187,7 +200,7 @@ impl fmt::Display for Why {
 /// Who tells an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Teller<'a> {
-    /// The pattern: `hedge`, `breaker`, `retry`, `timeout`.
+    /// The pattern: `hedge`, `breaker`, `retry`, `timeout`, `quorum`.
     pub pattern: &'static str,
     /// The name given to the layer, empty if none was.
     pub name: &'a str,
@@ -214,7 +227,7 @@ where
 /// Writes events to `tracing`: the default.
 ///
 /// Target `buttress`, fields `pattern`, `name`, `event` and, where they apply, `attempt`, `kind`,
-/// `delay` (seconds) and `why`. A circuit that opens is a warning, one that closes an
+/// `delay` (seconds) and `why`; of votes `needed`, `agree`, `dissent`, `failed`. A circuit that opens is a warning, one that closes an
 /// information, the rest are debug events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tracing;
@@ -222,7 +235,7 @@ pub struct Tracing;
 impl Observe for Tracing {
     fn event(&self, Teller { pattern, name }: Teller<'_>, event: &Event) {
         macro_rules! tell {
-            ($level:ident, $what:literal $(, $field:ident = $value:expr)*) => {
+            ($level:ident, $what:expr $(, $field:ident = $value:expr)*) => {
                 tracing::event!(
                     target: "buttress", Level::$level, pattern, name, event = $what $(, $field = $value)*
                 )
@@ -268,6 +281,19 @@ impl Observe for Tracing {
             Event::Stale { verdict } => tell!(DEBUG, "stale", kind = verdict.kind.as_str()),
             Event::Abandoned { after, failure } => {
                 tell!(DEBUG, "abandoned", delay = seconds(after), failure = failure);
+            }
+            Event::Agreed { votes } | Event::Disagreed { votes } => {
+                let what =
+                    if matches!(event, Event::Agreed { .. }) { "agreed" } else { "disagreed" };
+                let (agree, dissent) = (votes.largest, votes.dissent());
+                tell!(
+                    DEBUG,
+                    what,
+                    needed = votes.needed,
+                    agree = agree,
+                    dissent = dissent,
+                    failed = votes.failed
+                );
             }
         }
     }

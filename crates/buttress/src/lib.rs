@@ -35,6 +35,7 @@
 //! | [`RetryLayer`] | what may pass is tried again later | a restart, a rate limit |
 //! | [`BreakerLayer`] | what is broken is left alone | an outage |
 //! | [`TimeoutLayer`] | attempts and calls end in time | a hang |
+//! | [`QuorumLayer`] | several are asked, and enough of them must agree | a wrong answer |
 //!
 //! # How the layers understand each other
 //!
@@ -147,6 +148,7 @@ mod fan;
 pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod quorum;
 mod random;
 mod ratio;
 mod rejection;
@@ -167,6 +169,7 @@ pub use self::{
     event::{Event, Observe, Teller, Tracing, Why},
     ext::ServiceBuilderExt,
     hedge::{Hedge, HedgeHandle, HedgeLayer, OnFailure},
+    quorum::{Agree, Disagreement, Quorum, QuorumLayer, Tolerance},
     random::Random,
     ratio::{OutOfRange, Quantile, Ratio},
     rejection::{CallError, FromRejection, Name, Rejection, never},
