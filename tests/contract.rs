@@ -14,7 +14,8 @@ use std::{
 
 use buttress::{
     Backoff, BreakerHandle, BreakerLayer, Budget, Cusum, Factor, HedgeLayer, Jitter, Kind, Once,
-    Quantile, Ratio, Rejection, RetryLayer, TimeoutLayer, Trigger, Verdict, breaker::State,
+    Quantile, QuorumLayer, Ratio, Rejection, RetryLayer, TimeoutLayer, Trigger, Verdict,
+    breaker::State, quorum::ByKey,
 };
 use buttress_sim::probe::{
     Act, Alarm, Hold, ProbeError, ProbeHandle, ProbeReply, ProbeRequest, ProbeService, Readiness,
@@ -35,6 +36,11 @@ struct Row {
     over: fn(Stack) -> Stack,
     /// Makes the service ready inside the future, so that nothing is reserved before.
     lazy: bool,
+    /// How many calls of the service it takes to answer one call, if all are answered at once.
+    calls: u64,
+    /// Keeps answers until others have come: where permits are held by replies, it may wait for
+    /// its own.
+    keeps: bool,
 }
 
 fn boxed<L>(layer: L, inner: Stack) -> Stack
@@ -70,7 +76,17 @@ fn timeout_layer() -> TimeoutLayer {
 }
 
 fn row(name: &'static str, over: fn(Stack) -> Stack) -> Row {
-    Row { name, over, lazy: false }
+    Row { name, over, lazy: false, calls: 1, keeps: false }
+}
+
+/// Two of three have to agree, as they do: all answer with the number of the request.
+fn quorum() -> QuorumLayer<ByKey<fn(&ProbeReply) -> u64>> {
+    QuorumLayer::of(3).agree_by(ProbeReply::id)
+}
+
+/// A quorum's members become ready in the future, and two of them are called.
+fn quorum_row(name: &'static str, over: fn(Stack) -> Stack) -> Row {
+    Row { lazy: true, calls: 2, ..row(name, over) }
 }
 
 fn table() -> Vec<Row> {
@@ -96,6 +112,27 @@ fn table() -> Vec<Row> {
         row("breaker of one instance", |s| boxed(touchy().single(), s)),
         row("breaker with backpressure", |s| boxed(touchy().backpressure(), s)),
         row("keyed breaker", |s| boxed(touchy().keyed(|request: &ProbeRequest| request.id()), s)),
+        quorum_row("quorum", |s| boxed(quorum(), s)),
+        quorum_row("quorum, lazily", |s| boxed(quorum().lazy(SECOND), s)),
+        quorum_row("quorum of others", |s| {
+            let layer = QuorumLayer::with(vec![s.clone(), s.clone()]);
+            boxed(layer.agree_by(ProbeReply::id), s)
+        }),
+        Row {
+            keeps: true,
+            ..quorum_row("quorum that keeps answers", |s| {
+                let same = |a: &ProbeReply, b: &ProbeReply| a.id() == b.id();
+                boxed(QuorumLayer::of(3).agree_with(same), s)
+            })
+        },
+        Row {
+            calls: 1,
+            ..quorum_row("quorum, first success", |s| boxed(QuorumLayer::of(3).first_success(), s))
+        },
+        Row {
+            calls: 1,
+            ..quorum_row("quorum once", |s| boxed(quorum().needed(1).replay(Once), s))
+        },
         row("the stack", |s| {
             let stack = ServiceBuilder::new()
                 .layer(TimeoutLayer::new(20 * SECOND))
@@ -116,6 +153,15 @@ fn table() -> Vec<Row> {
                 boxed(stack, s)
             })
         },
+        quorum_row("the stack, many times", |s| {
+            let stack = ServiceBuilder::new()
+                .layer(TimeoutLayer::new(20 * SECOND))
+                .layer(quorum())
+                .layer(retry())
+                .layer(BreakerLayer::default())
+                .layer(timeout_layer());
+            boxed(stack, s)
+        }),
     ]
 }
 
@@ -224,7 +270,7 @@ async fn law_5_one_readiness_at_a_time() {
 
 #[tokio::test(start_paused = true)]
 async fn law_2_readiness_is_sticky_and_reserved_once() {
-    for Row { name, over, lazy } in table() {
+    for Row { name, over, lazy, .. } in table() {
         let (handle, inner) = probe(4);
         let mut service = over(inner);
         for _ in 0..3 {
@@ -240,7 +286,7 @@ async fn law_2_readiness_is_sticky_and_reserved_once() {
 
 #[tokio::test(start_paused = true)]
 async fn law_3_a_clone_holds_no_readiness() {
-    for Row { name, over, lazy } in table() {
+    for Row { name, over, lazy, .. } in table() {
         let (handle, inner) = probe(4);
         let mut service = over(inner);
         service.ready().await.unwrap();
@@ -256,7 +302,7 @@ async fn law_3_a_clone_holds_no_readiness() {
 
 #[tokio::test(start_paused = true)]
 async fn law_5_what_is_pending_is_woken() {
-    for Row { name, over, lazy } in table().into_iter().filter(|row| !row.lazy) {
+    for Row { name, over, lazy, .. } in table().into_iter().filter(|row| !row.lazy) {
         assert!(!lazy);
         let (handle, inner) = probe(1);
         handle.block();
@@ -295,7 +341,7 @@ async fn law_6_nothing_runs_when_the_winner_returns() {
 /// Without a runtime a timer cannot be made: that it is not needed shows that it was not made.
 #[test]
 fn law_7_an_answer_at_hand_needs_no_timer() {
-    for Row { name, over, .. } in table() {
+    for Row { name, over, calls, .. } in table() {
         for verdict in [None, Some(Verdict::permanent())] {
             let (handle, inner) = probe(4);
             handle.otherwise(verdict.map_or(Act::answer(), Act::fail));
@@ -308,7 +354,7 @@ fn law_7_an_answer_at_hand_needs_no_timer() {
             };
             assert_eq!(outcome.is_ok(), verdict.is_none(), "{name}");
             // Redundant execution alone starts more than it needs, and not before the first.
-            assert_eq!(handle.counts().calls, 1, "{name}");
+            assert_eq!(handle.counts().calls, calls, "{name}");
         }
     }
 }
@@ -516,8 +562,11 @@ async fn every_kind_of_failure_is_answered() {
             handle.otherwise(Act::fail(verdict));
             let outcome = timeout(1_000 * SECOND, over(inner).oneshot(ProbeRequest::new(1))).await;
             let error = outcome.unwrap_or_else(|_| panic!("{name}, {kind}: no end")).unwrap_err();
-            // Where there is a breaker, it may have the last word.
-            let refused = matches!(error, ProbeError::Rejected(Rejection::Open { .. }));
+            // Where there is a breaker, or a quorum, it may have the last word.
+            let refused = matches!(
+                error,
+                ProbeError::Rejected(Rejection::Open { .. } | Rejection::NoQuorum { .. })
+            );
             assert!(refused || error == ProbeError::Failed(verdict), "{name}: {error:?}");
             handle.assert_gone();
         }
@@ -563,9 +612,12 @@ async fn polled_when_woken(
 #[tokio::test(start_paused = true)]
 async fn law_5_whoever_waits_is_woken_whatever_the_order() {
     let scenarios = scenarios();
-    for Row { name, over, .. } in table() {
+    for Row { name, over, keeps, .. } in table() {
         for seed in 0..15 {
             for hold in [Hold::Answer, Hold::Future, Hold::Reply] {
+                if keeps && hold == Hold::Reply {
+                    continue;
+                }
                 for drops in [false, true] {
                     let permits = 1 + seed as u32 % 3;
                     let (handle, inner) = probe(permits);

@@ -7,6 +7,7 @@ mod budget;
 mod contract;
 mod hedge;
 mod http;
+mod quorum;
 mod retry;
 mod sim;
 mod support;

@@ -11,8 +11,7 @@ use crate::{Causes, Votes};
 /// [`agree_by`](super::QuorumLayer::agree_by) compares a key,
 /// [`agree_with`](super::QuorumLayer::agree_with) two answers,
 /// [`within`](super::QuorumLayer::within) numbers. Implement it for what they cannot say, and give
-/// it to [`agree`](super::QuorumLayer::agree). A rule that takes two answers in any order, and
-/// makes one out of both:
+/// it to [`agree`](super::QuorumLayer::agree). One that puts its answer together:
 ///
 /// ```
 /// use buttress::quorum::{Agree, Cast};

@@ -160,7 +160,9 @@ where
                             }
                             Cast::Open { largest } => tally.answered(weight, largest),
                         }
-                        *why = Why::Dissent;
+                        if tally.votes().dissent() > 0 {
+                            *why = Why::Dissent;
+                        }
                         let lost = tally.next() == Next::Impossible;
                         return lost.then_some((place, End::Impossible));
                     }
