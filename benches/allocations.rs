@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use buttress::{BreakerLayer, HedgeLayer, Once, RetryLayer, TimeoutLayer};
+use buttress::{BreakerLayer, HedgeLayer, Once, QuorumLayer, RetryLayer, TimeoutLayer};
 use buttress_benches::{Bare, Kind, Subject, runtime};
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -27,6 +27,9 @@ fn allowed(subject: &Subject) -> u64 {
     match (subject.pattern, subject.name) {
         // Draws its survival curve anew every hundred calls or so.
         ("hedge", "buttress learned") => CALLS / 20,
+        // The future of each member that is asked, and nothing for the vote.
+        ("quorum", "buttress 2 of 3 lazy") => 2 * CALLS,
+        ("quorum", _) if subject.kind == Kind::Ours => 3 * CALLS,
         _ => 0,
     }
 }
@@ -78,6 +81,16 @@ fn a_call_that_waits_allocates_once_for_its_hedge_and_never_else() {
         .layer(TimeoutLayer::new(second))
         .service(Bare);
     assert_eq!(of_a_call_that_waits(stack), 1);
+}
+
+#[test]
+fn a_vote_that_waits_allocates_once_per_member() {
+    let runtime = runtime().expect("the system has a clock");
+    let _inside = runtime.enter();
+    let quorum = QuorumLayer::of(3);
+    assert_eq!(of_a_call_that_waits(quorum.clone().layer(Bare)), 3);
+    assert_eq!(of_a_call_that_waits(quorum.clone().lazy(Duration::from_secs(1)).layer(Bare)), 2);
+    assert_eq!(of_a_call_that_waits(quorum.replay(Once).needed(1).layer(Bare)), 1);
 }
 
 /// That what is counted above is counted at all.

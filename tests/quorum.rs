@@ -108,11 +108,12 @@ async fn two_of<const N: usize>(plans: [Plan; N]) -> (Result<u32, ProbeError>, u
     (outcome, start.elapsed().as_secs(), seen)
 }
 
+#[track_caller]
 fn votes_of(error: &ProbeError) -> Votes {
-    match error {
-        ProbeError::Rejected(Rejection::NoQuorum { votes, .. }) => *votes,
-        other => panic!("no refusal for want of a quorum: {other:?}"),
-    }
+    let ProbeError::Rejected(Rejection::NoQuorum { votes, .. }) = error else {
+        unreachable!("no refusal for want of a quorum: {error:?}")
+    };
+    *votes
 }
 
 #[tokio::test(start_paused = true)]

@@ -102,7 +102,8 @@ pub enum Rejection {
         name: Name,
         /// How they voted.
         votes: Votes,
-        /// Why those failed that did not vote, in the order in which they did.
+        /// Why some gave no answer, in the order in which they did not. A permanent failure is a
+        /// vote all the same.
         causes: Causes,
     },
     /// Every tier of a fallback failed.

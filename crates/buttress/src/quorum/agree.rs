@@ -58,8 +58,7 @@ use crate::{Causes, Votes};
 #[diagnostic::on_unimplemented(
     message = "nobody says when answers of type `{Res}` agree",
     label = "`{Self}` cannot compare `{Res}`",
-    note = "derive `PartialEq` for the response, or say what counts: `.agree_by(|response: &{Res}| key)`, `.agree_with(|a: &{Res}, b: &{Res}| bool)`, `.within(tolerance, |response: &{Res}| number)`",
-    note = "after `.otherwise(..)`: the answers must be kept, which they are by equality, `.agree_with` and `.within`, not by `.agree_by`"
+    note = "derive `PartialEq` for the response, or say what counts: `.agree_by(|response: &{Res}| key)`, `.agree_with(|a: &{Res}, b: &{Res}| bool)`, `.within(tolerance, |response: &{Res}| number)`"
 )]
 pub trait Agree<Res> {
     /// What is kept of the answers to one call while its vote is open.

@@ -119,8 +119,8 @@ impl<A, C, R, T> QuorumLayer<A, C, R, T> {
 
     /// Returns the first answer, whatever it says: one is needed, and any will do.
     ///
-    /// Guards against failures, and not against wrong answers. Other than with a
-    /// [hedge](crate::HedgeLayer), readiness is waited for at all members at once.
+    /// Guards against failures, and not against wrong answers: as redundant execution by a
+    /// [hedge](crate::HedgeLayer::immediate) does, but over members that may not become ready.
     #[must_use]
     pub fn first_success(self) -> QuorumLayer<AnyAnswer, C, R, T> {
         self.agree(AnyAnswer).needed(1)
@@ -145,9 +145,8 @@ impl<A, C, R, T> QuorumLayer<A, C, R, T> {
 
     /// Takes answers for the same whose numbers all lie in an interval as wide as `tolerance`.
     ///
-    /// The answer with the median number of those who agree is returned; of two in the middle
-    /// the lower, so a single liar among them does not move it beyond an honest one. NaN agrees
-    /// with nothing. All other answers are kept while the vote is open.
+    /// The answer with the median number of those who agree is returned, of two in the middle
+    /// the lower. NaN agrees with nothing. All answers are kept while the vote is open.
     #[must_use]
     pub fn within<F>(self, tolerance: Tolerance, number: F) -> QuorumLayer<Within<F>, C, R, T> {
         self.agree(Within { tolerance, number })

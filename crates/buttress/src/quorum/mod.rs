@@ -55,38 +55,40 @@
 //! equality; every request may be repeated and is copied by `Clone`; the error says what it means.
 //!
 //! # Clone
-//! Calls share nothing. Each clones the service once per member that it asks: the clones become ready in the
-//! response future, so that one that never does holds up none of the others. The layer itself is always ready, and the
-//! caller does not feel the backpressure of what is inside.
+//! Calls share nothing. Each clones the service once per member that it asks: the clones become
+//! ready in the response future, so that one that never does holds up none of the others. The
+//! layer itself is always ready, and the caller does not feel the backpressure of what is inside.
 //!
 //! # Cancellation
 //! Dropping the future drops all members, and tells how long each had run.
 //!
 //! Kept answers hold what they hold, a permit or a body, until the vote has ended. Over a limit on
 //! concurrency whose permits are held by responses, a vote may so wait for itself: use
-//! [`agree_by`](QuorumLayer::agree_by), which keeps none, and a limit on the whole.
+//! [`agree_by`](QuorumLayer::agree_by), which keeps none.
 //!
 //! A [lazy](QuorumLayer::lazy) vote asks nobody else once a surrounding
 //! [deadline](crate::Deadline) has passed.
 //!
 //! # Errors
-//! [`Rejection::NoQuorum`](crate::Rejection::NoQuorum) with the votes and the error of each member that gave
-//! no answer. What it means to the layers outside follows from those, unless members contradict each other: then
-//! it is [unknown](crate::Kind::Unknown).
+//! [`Rejection::NoQuorum`](crate::Rejection::NoQuorum) with the votes, and the error of each member
+//! that gave no answer. What it means to the layers outside follows from those, unless members
+//! contradict each other: then it is [unknown](crate::Kind::Unknown).
 //!
-//! A request that may not be repeated [freely](crate::Repeat::Freely) is sent to one member if the vote of one is enough, and
-//! else not at all, with a permanent refusal.
+//! A request that may not be repeated [freely](crate::Repeat::Freely) is sent to one member if the
+//! vote of one is enough; if not, to nobody, and the refusal is permanent.
 //!
 //! # Telemetry
 //! [`Failed`](crate::Event::Failed) for each member, whose number is the `attempt`;
-//! [`Hedging`](crate::Event::Hedging) for those asked later, [`Cancelled`](crate::Event::Cancelled) for
-//! those dropped; [`Disagreed`](crate::Event::Disagreed), or [`Agreed`](crate::Event::Agreed) where
-//! some dissented or failed. To let the caller see the votes, [`mark`](QuorumLayer::mark) the answers.
+//! [`Hedging`](crate::Event::Hedging) for those asked later, [`Cancelled`](crate::Event::Cancelled)
+//! for those dropped; [`Disagreed`](crate::Event::Disagreed), or [`Agreed`](crate::Event::Agreed)
+//! where some dissented or failed. To let the caller see the votes, [`mark`](QuorumLayer::mark) the
+//! answers.
 //!
 //! # Order in the stack
 //! Outside retry, hedge, breaker and the timeout of an attempt, so that each member has its own;
-//! inside the timeout of the call, without which an undecided vote waits for the slowest. One layer
-//! value inside, say of a breaker, is shared by all replicas.
+//! inside the timeout of the call, without which an undecided vote waits for the slowest. One
+//! breaker inside is shared by the replicas of one service; services that fail apart each want
+//! one of their own, below [`QuorumLayer::with`].
 //!
 //! # When not to use
 //! For requests with effects, which would happen several times; and for replicas that are wrong

@@ -265,9 +265,10 @@ mod tests {
                         prop_assert!(weight >= needed);
                         // It is the median of some group of that weight.
                         let is_median = said.iter().any(|(low, _)| {
+                            let inside = |x: f64| *low <= x && x - *low <= tolerance;
                             let sum = |of: &dyn Fn(f64) -> bool| -> u64 {
-                                let inside = said.iter().filter(|(x, _)| *low <= *x && *x - *low <= tolerance);
-                                inside.filter(|(x, _)| of(*x)).map(|(_, weight)| weight).sum()
+                                let those = said.iter().filter(|(x, _)| inside(*x) && of(*x));
+                                those.map(|(_, weight)| weight).sum()
                             };
                             let (below, above) = (sum(&|x| x < answer), sum(&|x| x > answer));
                             sum(&|_| true) == weight && sum(&|x| x == answer) > 0
