@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use buttress::{BreakerLayer, DegradeLayer, HedgeLayer, Once, RetryLayer, TimeoutLayer};
+use buttress::{
+    BreakerLayer, DegradeLayer, HedgeLayer, Once, QuorumLayer, RetryLayer, TimeoutLayer,
+};
 use buttress_benches::{Bare, Kind, Subject, runtime};
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -29,6 +31,9 @@ fn allowed(subject: &Subject) -> u64 {
         ("hedge", "buttress learned") => CALLS / 20,
         // The calls of three members, and their answers.
         ("degrade", "buttress") => 4 * CALLS,
+        // The future of each member that is asked, and nothing for the vote.
+        ("quorum", "buttress 2 of 3 lazy") => 2 * CALLS,
+        ("quorum", _) if subject.kind == Kind::Ours => 3 * CALLS,
         _ => 0,
     }
 }
@@ -89,6 +94,16 @@ fn an_ensemble_that_waits_allocates_for_its_members_and_a_timer() {
     let layer = DegradeLayer::new().required("b", Bare).optional("c", Bare);
     assert_eq!(of_a_call_that_waits(layer.clone().layer(Bare)), 3);
     assert_eq!(of_a_call_that_waits(layer.patience(Duration::from_secs(1)).layer(Bare)), 4);
+}
+
+#[test]
+fn a_vote_that_waits_allocates_once_per_member() {
+    let runtime = runtime().expect("the system has a clock");
+    let _inside = runtime.enter();
+    let quorum = QuorumLayer::of(3);
+    assert_eq!(of_a_call_that_waits(quorum.clone().layer(Bare)), 3);
+    assert_eq!(of_a_call_that_waits(quorum.clone().lazy(Duration::from_secs(1)).layer(Bare)), 2);
+    assert_eq!(of_a_call_that_waits(quorum.replay(Once).needed(1).layer(Bare)), 1);
 }
 
 /// That what is counted above is counted at all.

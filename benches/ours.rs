@@ -3,8 +3,8 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use buttress::{
-    Backoff, BreakerLayer, Budget, DegradeLayer, HedgeLayer, Once, Quantile, Ratio, RetryLayer,
-    TimeoutLayer, Trigger, Window,
+    Backoff, BreakerLayer, Budget, DegradeLayer, HedgeLayer, Once, Quantile, QuorumLayer, Ratio,
+    RetryLayer, TimeoutLayer, Trigger, Window,
 };
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -78,6 +78,18 @@ pub(crate) fn hedge_percentile() -> Run {
 pub(crate) fn degrade() -> Run {
     let layer = DegradeLayer::new().required("b", Bare).optional("c", Bare);
     Run::service(layer.layer(Bare))
+}
+
+pub(crate) fn quorum() -> Run {
+    Run::service(QuorumLayer::of(3).layer(Bare))
+}
+
+pub(crate) fn quorum_by_key() -> Run {
+    Run::service(QuorumLayer::of(3).agree_by(|answer: &u64| *answer).layer(Bare))
+}
+
+pub(crate) fn quorum_lazy() -> Run {
+    Run::service(QuorumLayer::of(3).lazy(LONG).layer(Bare))
 }
 
 pub(crate) fn stack() -> Run {

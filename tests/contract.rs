@@ -14,8 +14,8 @@ use std::{
 
 use buttress::{
     Answers, Backoff, BreakerHandle, BreakerLayer, Budget, Cusum, DegradeLayer, Factor, HedgeLayer,
-    Jitter, Kind, Once, Quantile, Ratio, Rejection, RetryLayer, Thresholds, TimeoutLayer, Trigger,
-    Verdict, breaker::State,
+    Jitter, Kind, Once, Quantile, QuorumLayer, Ratio, Rejection, RetryLayer, Thresholds,
+    TimeoutLayer, Trigger, Verdict, breaker::State, quorum::ByKey,
 };
 use buttress_sim::probe::{
     Act, Alarm, Hold, ProbeError, ProbeHandle, ProbeReply, ProbeRequest, ProbeService, Readiness,
@@ -36,8 +36,13 @@ struct Row {
     over: fn(Stack) -> Stack,
     /// Makes the service ready inside the future, so that nothing is reserved before.
     lazy: bool,
-    /// The most calls that a first poll makes, where each is answered at once.
-    at_once: u64,
+    /// How many calls of the service it takes to answer one call, if all are answered at once.
+    calls: u64,
+    /// The same if all fail for good.
+    failing: u64,
+    /// Keeps answers until others have come: where permits are held by replies, it may wait for
+    /// its own.
+    keeps: bool,
 }
 
 fn boxed<L>(layer: L, inner: Stack) -> Stack
@@ -79,7 +84,17 @@ fn ensemble(layer: DegradeLayer<Stack>, inner: Stack) -> Stack {
 }
 
 fn row(name: &'static str, over: fn(Stack) -> Stack) -> Row {
-    Row { name, over, lazy: false, at_once: 1 }
+    Row { name, over, lazy: false, calls: 1, failing: 1, keeps: false }
+}
+
+/// Two of three have to agree, as they do: all answer with the number of the request.
+fn quorum() -> QuorumLayer<ByKey<fn(&ProbeReply) -> u64>> {
+    QuorumLayer::of(3).agree_by(ProbeReply::id)
+}
+
+/// A quorum's members become ready in the future, and two of them are called.
+fn quorum_row(name: &'static str, over: fn(Stack) -> Stack) -> Row {
+    Row { lazy: true, calls: 2, failing: 2, ..row(name, over) }
 }
 
 fn table() -> Vec<Row> {
@@ -108,12 +123,35 @@ fn table() -> Vec<Row> {
         Row { lazy: true, ..row("degrade", |s| ensemble(DegradeLayer::new(), s)) },
         Row {
             lazy: true,
-            at_once: 3,
+            calls: 3,
             ..row("degrade with members", |s| {
                 // Its members are one service here: if answers hold permits it needs patience.
                 let layer = DegradeLayer::new().patience(5 * SECOND);
                 ensemble(layer.optional("b", s.clone()).optional("c", s.clone()), s)
             })
+        },
+        quorum_row("quorum", |s| boxed(quorum(), s)),
+        quorum_row("quorum, lazily", |s| boxed(quorum().lazy(SECOND), s)),
+        quorum_row("quorum of others", |s| {
+            let layer = QuorumLayer::with(vec![s.clone(), s.clone()]);
+            boxed(layer.agree_by(ProbeReply::id), s)
+        }),
+        Row {
+            keeps: true,
+            ..quorum_row("quorum that keeps answers", |s| {
+                let same = |a: &ProbeReply, b: &ProbeReply| a.id() == b.id();
+                boxed(QuorumLayer::of(3).agree_with(same), s)
+            })
+        },
+        Row {
+            calls: 1,
+            failing: 1,
+            ..quorum_row("quorum, first success", |s| boxed(QuorumLayer::of(3).first_success(), s))
+        },
+        Row {
+            calls: 1,
+            failing: 1,
+            ..quorum_row("quorum once", |s| boxed(quorum().needed(1).replay(Once), s))
         },
         row("the stack", |s| {
             let stack = ServiceBuilder::new()
@@ -135,6 +173,15 @@ fn table() -> Vec<Row> {
                 boxed(stack, s)
             })
         },
+        quorum_row("the stack, many times", |s| {
+            let stack = ServiceBuilder::new()
+                .layer(TimeoutLayer::new(20 * SECOND))
+                .layer(quorum())
+                .layer(retry())
+                .layer(BreakerLayer::default())
+                .layer(timeout_layer());
+            boxed(stack, s)
+        }),
     ]
 }
 
@@ -314,7 +361,7 @@ async fn law_6_nothing_runs_when_the_winner_returns() {
 /// Without a runtime a timer cannot be made: that it is not needed shows that it was not made.
 #[test]
 fn law_7_an_answer_at_hand_needs_no_timer() {
-    for Row { name, over, at_once, .. } in table() {
+    for Row { name, over, calls, failing, .. } in table() {
         for verdict in [None, Some(Verdict::permanent())] {
             let (handle, inner) = probe(4);
             handle.otherwise(verdict.map_or(Act::answer(), Act::fail));
@@ -328,8 +375,8 @@ fn law_7_an_answer_at_hand_needs_no_timer() {
             assert_eq!(outcome.is_ok(), verdict.is_none(), "{name}");
             // Redundant execution alone starts more than it needs, and not before the first; an
             // ensemble starts all its members, unless one that is required has failed.
-            let calls = if verdict.is_none() { at_once } else { 1 };
-            assert_eq!(handle.counts().calls, calls, "{name}");
+            let expected = if verdict.is_none() { calls } else { failing };
+            assert_eq!(handle.counts().calls, expected, "{name}");
         }
     }
 }
@@ -538,10 +585,13 @@ async fn every_kind_of_failure_is_answered() {
             handle.otherwise(Act::fail(verdict));
             let outcome = timeout(1_000 * SECOND, over(inner).oneshot(ProbeRequest::new(1))).await;
             let error = outcome.unwrap_or_else(|_| panic!("{name}, {kind}: no end")).unwrap_err();
-            // Where there is a breaker, it may have the last word; an ensemble always has.
+            // Where there is a breaker, it may have the last word; where there are several services
+            // it tells of all of them.
             let refused = matches!(
                 error,
-                ProbeError::Rejected(Rejection::Open { .. } | Rejection::TooFew { .. })
+                ProbeError::Rejected(
+                    Rejection::Open { .. } | Rejection::TooFew { .. } | Rejection::NoQuorum { .. }
+                )
             );
             assert!(refused || error == ProbeError::Failed(verdict), "{name}: {error:?}");
             handle.assert_gone();
@@ -588,9 +638,12 @@ async fn polled_when_woken(
 #[tokio::test(start_paused = true)]
 async fn law_5_whoever_waits_is_woken_whatever_the_order() {
     let scenarios = scenarios();
-    for Row { name, over, .. } in table() {
+    for Row { name, over, keeps, .. } in table() {
         for seed in 0..15 {
             for hold in [Hold::Answer, Hold::Future, Hold::Reply] {
+                if keeps && hold == Hold::Reply {
+                    continue;
+                }
                 for drops in [false, true] {
                     let permits = 1 + seed as u32 % 3;
                     let (handle, inner) = probe(permits);

@@ -238,7 +238,7 @@ mod tests {
         );
         assert_eq!(rejection.verdict(), Verdict::transient());
         assert!(causes.find::<io::Error>().is_some());
-        assert!(rejection.source().is_some_and(|error| error.is::<Rejection>()));
+        assert!(rejection.source().is_some_and(<dyn Error>::is::<Rejection>));
         assert_eq!(rejection, rejection.clone());
     }
 

@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{Name, Verdict, degrade::Level};
+use crate::{Name, Verdict, Votes, degrade::Level};
 
 /// Something that a layer did or refused to do.
 ///
@@ -103,6 +103,16 @@ pub enum Event {
         /// What changed it.
         why: Why,
     },
+    /// Enough members agree, though some dissent or failed.
+    Agreed {
+        /// How they voted.
+        votes: Votes,
+    },
+    /// Too few members agree.
+    Disagreed {
+        /// How they voted.
+        votes: Votes,
+    },
 }
 
 /// The reason for something done or not done.
@@ -115,6 +125,8 @@ pub enum Why {
     Delay,
     /// The attempt before failed, or too many members.
     Failure,
+    /// The answers so far contradict each other.
+    Dissent,
     /// No attempts are left.
     Attempts,
     /// The budget has too few tokens.
@@ -162,6 +174,7 @@ impl Why {
             Why::Schedule => "schedule",
             Why::Delay => "delay",
             Why::Failure => "failure",
+            Why::Dissent => "dissent",
             Why::Attempts => "attempts",
             Why::Budget => "budget",
             Why::Deadline => "deadline",
@@ -194,7 +207,8 @@ impl fmt::Display for Why {
 /// Who tells an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Teller<'a> {
-    /// The pattern: `hedge`, `breaker`, `retry`, `timeout`, `degrade`.
+    /// The pattern: `breaker`, `degrade`, `failover`, `fallback`, `hedge`, `limit`, `quorum`,
+    /// `retry`, `timeout`.
     pub pattern: &'static str,
     /// The name given to the layer, empty if none was.
     pub name: &'a str,
@@ -221,16 +235,16 @@ where
 /// Writes events to `tracing`: the default.
 ///
 /// Target `buttress`, fields `pattern`, `name`, `event` and, where they apply, `attempt`, `kind`,
-/// `delay` (seconds), `state` and `why`. Circuits that open and levels that become worse are told
-/// as warnings, circuits that close and levels that become better as information, the rest as
-/// debug events.
+/// `delay` (seconds), `state` and `why`; of votes `needed`, `agree`, `dissent` and `failed`.
+/// Circuits that open and levels that become worse are told as warnings, circuits that close and
+/// levels that become better as information, the rest as debug events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tracing;
 
 impl Observe for Tracing {
     fn event(&self, Teller { pattern, name }: Teller<'_>, event: &Event) {
         macro_rules! tell {
-            ($level:ident, $what:literal $(, $field:ident = $value:expr)*) => {
+            ($level:ident, $what:expr $(, $field:ident = $value:expr)*) => {
                 tracing::event!(
                     target: "buttress", tracing::Level::$level, pattern, name, event = $what $(, $field = $value)*
                 )
@@ -284,6 +298,19 @@ impl Observe for Tracing {
                 } else {
                     tell!(INFO, "level_changed", state = state, before = before, why = why);
                 }
+            }
+            Event::Agreed { votes } | Event::Disagreed { votes } => {
+                let what =
+                    if matches!(event, Event::Agreed { .. }) { "agreed" } else { "disagreed" };
+                let (agree, dissent) = (votes.largest, votes.dissent());
+                tell!(
+                    DEBUG,
+                    what,
+                    needed = votes.needed,
+                    agree = agree,
+                    dissent = dissent,
+                    failed = votes.failed
+                );
             }
         }
     }

@@ -6,7 +6,7 @@ use tower::{ServiceBuilder, layer::util::Stack};
 use tower_layer::Layer;
 
 use crate::{
-    BreakerLayer, CallError, DegradeLayer, HedgeLayer, RetryLayer, TimeoutLayer,
+    BreakerLayer, CallError, DegradeLayer, HedgeLayer, QuorumLayer, RetryLayer, TimeoutLayer,
     stack::{Disorder, outline},
 };
 
@@ -51,6 +51,11 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
         self,
         layer: DegradeLayer<S, C, R>,
     ) -> ServiceBuilder<Stack<DegradeLayer<S, C, R>, L>>;
+    /// Asks several, and returns what enough of them agree on. See [`quorum`](crate::quorum).
+    fn quorum<A, C, R, T>(
+        self,
+        layer: QuorumLayer<A, C, R, T>,
+    ) -> ServiceBuilder<Stack<QuorumLayer<A, C, R, T>, L>>;
 
     /// Bounds the time of a call, or of an attempt. See [`timeout`](crate::timeout).
     fn time_limit(self, limit: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
@@ -108,6 +113,12 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         self,
         layer: DegradeLayer<S, C, R>,
     ) -> ServiceBuilder<Stack<DegradeLayer<S, C, R>, L>> {
+        self.layer(layer)
+    }
+    fn quorum<A, C, R, T>(
+        self,
+        layer: QuorumLayer<A, C, R, T>,
+    ) -> ServiceBuilder<Stack<QuorumLayer<A, C, R, T>, L>> {
         self.layer(layer)
     }
 

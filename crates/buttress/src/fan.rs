@@ -107,13 +107,26 @@ impl<S: Service<Req>, Req> Fan<S, Req> {
     pub(crate) fn poll<B>(
         &mut self,
         cx: &mut Context<'_>,
+        ended: impl FnMut(Ended<S::Response, S::Error>) -> Option<B>,
+    ) -> Option<B> {
+        self.poll_from(0, cx, ended)
+    }
+
+    /// As [`poll`](Self::poll), but leaves out the members with lower numbers than `from`.
+    #[inline]
+    pub(crate) fn poll_from<B>(
+        &mut self,
+        from: usize,
+        cx: &mut Context<'_>,
         mut ended: impl FnMut(Ended<S::Response, S::Error>) -> Option<B>,
     ) -> Option<B> {
         let mut link = &mut self.first;
         while let Some(seat) = link {
             let seat = seat.as_mut().project();
             let mut stage = seat.stage;
-            if let Poll::Ready((outcome, sent)) = advance(&mut stage, cx) {
+            if *seat.place >= from
+                && let Poll::Ready((outcome, sent)) = advance(&mut stage, cx)
+            {
                 stage.set(Stage::Done);
                 self.running -= 1;
                 let stop = ended(Ended { place: *seat.place, outcome, sent });

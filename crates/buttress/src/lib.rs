@@ -36,6 +36,7 @@
 //! | [`BreakerLayer`] | what is broken is left alone | an outage |
 //! | [`TimeoutLayer`] | attempts and calls end in time | a hang |
 //! | [`DegradeLayer`] | several services answer together, as far as they can | a part that is gone |
+//! | [`QuorumLayer`] | several are asked, and enough of them must agree | a wrong answer |
 //!
 //! # How the layers understand each other
 //!
@@ -149,6 +150,7 @@ mod fan;
 pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod quorum;
 mod random;
 mod ratio;
 mod rejection;
@@ -171,6 +173,7 @@ pub use self::{
     event::{Event, Observe, Teller, Tracing, Why},
     ext::ServiceBuilderExt,
     hedge::{Hedge, HedgeHandle, HedgeLayer, OnFailure},
+    quorum::{Agree, Disagreement, Quorum, QuorumLayer, Tolerance},
     random::Random,
     ratio::{OutOfRange, Quantile, Ratio},
     rejection::{CallError, FromRejection, Name, Rejection, never},

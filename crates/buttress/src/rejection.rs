@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, error::Error, fmt, io, sync::Arc, time::Duration};
 
-use crate::{Causes, Effect, Verdict, Votes};
+use crate::{Cause, Causes, Effect, Verdict, Votes};
 
 /// The name of a dependency or a layer, cheap to clone.
 ///
@@ -102,7 +102,8 @@ pub enum Rejection {
         name: Name,
         /// How they voted.
         votes: Votes,
-        /// Why those failed that did not vote, in the order in which they did.
+        /// Why some gave no answer, in the order in which they did not. A permanent failure is a
+        /// vote all the same.
         causes: Causes,
     },
     /// Every tier of a fallback failed.
@@ -224,7 +225,7 @@ impl fmt::Display for Rejection {
 impl Error for Rejection {
     /// Where several calls failed: the error of the first.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.causes()?.iter().next().map(|cause| cause.error())
+        self.causes()?.iter().next().map(Cause::error)
     }
 }
 

@@ -1,0 +1,7 @@
+//! Criterion: quorum; there is no peer.
+
+mod compare;
+
+fn main() {
+    compare::compare("quorum");
+}
