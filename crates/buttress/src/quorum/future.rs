@@ -163,8 +163,7 @@ where
                         if tally.votes().dissent() > 0 {
                             *why = Why::Dissent;
                         }
-                        let lost = tally.next() == Next::Impossible;
-                        return lost.then_some((place, End::Impossible));
+                        return None;
                     }
                     (Ok(response), verdict)
                 }
@@ -189,7 +188,8 @@ where
                 tally.failed(weight);
             }
             causes.push(cause(rules.member(place), verdict, outcome));
-            (tally.next() == Next::Impossible).then_some((place, End::Impossible))
+            // Whoever can be heard in this poll is heard, even if nothing can come of it any more.
+            None
         })
     }
 
