@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower::{ServiceBuilder, layer::util::Stack};
 
-use crate::{BreakerLayer, CallError, HedgeLayer, RetryLayer, TimeoutLayer};
+use crate::{BreakerLayer, CallError, HedgeLayer, LimitLayer, RetryLayer, TimeoutLayer};
 
 /// Adds the layers to [`ServiceBuilder`] by name, outermost first.
 ///
@@ -40,6 +40,9 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
 
     /// Leaves what is broken alone. See [`breaker`](crate::breaker).
     fn breaker<C>(self, layer: BreakerLayer<C>) -> ServiceBuilder<Stack<BreakerLayer<C>, L>>;
+
+    /// Lets only so many calls run at once. See [`limit`](crate::limit).
+    fn limit<M>(self, layer: LimitLayer<M>) -> ServiceBuilder<Stack<LimitLayer<M>, L>>;
 
     /// Bounds the time of a call, or of an attempt. See [`timeout`](crate::timeout).
     fn time_limit(self, limit: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
@@ -82,6 +85,10 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
     }
 
     fn breaker<C>(self, layer: BreakerLayer<C>) -> ServiceBuilder<Stack<BreakerLayer<C>, L>> {
+        self.layer(layer)
+    }
+
+    fn limit<M>(self, layer: LimitLayer<M>) -> ServiceBuilder<Stack<LimitLayer<M>, L>> {
         self.layer(layer)
     }
 

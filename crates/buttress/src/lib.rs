@@ -34,6 +34,7 @@
 //! | [`HedgeLayer`] | slow and failing attempts are overtaken by others | a stuck connection |
 //! | [`RetryLayer`] | what may pass is tried again later | a restart, a rate limit |
 //! | [`BreakerLayer`] | what is broken is left alone | an outage |
+//! | [`LimitLayer`] | only so many calls run at once: a fixed number, or what is found to be good | overload |
 //! | [`TimeoutLayer`] | attempts and calls end in time | a hang |
 //!
 //! # How the layers understand each other
@@ -147,6 +148,7 @@ mod fan;
 pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod limit;
 mod random;
 mod ratio;
 mod rejection;
@@ -167,6 +169,7 @@ pub use self::{
     event::{Event, Observe, Teller, Tracing, Why},
     ext::ServiceBuilderExt,
     hedge::{Hedge, HedgeHandle, HedgeLayer, OnFailure},
+    limit::{Limit, LimitHandle, LimitLayer},
     random::Random,
     ratio::{OutOfRange, Quantile, Ratio},
     rejection::{CallError, FromRejection, Name, Rejection, never},
