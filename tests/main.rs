@@ -7,6 +7,7 @@ mod budget;
 mod contract;
 mod hedge;
 mod http;
+mod limit;
 mod retry;
 mod sim;
 mod support;

@@ -54,6 +54,7 @@ mod sync {
 mod breaker;
 #[path = "../../crates/buttress/src/budget/bucket.rs"]
 mod bucket;
+mod limit;
 #[path = "../../crates/buttress/src/ratio.rs"]
 mod ratio;
 mod run;

@@ -1,6 +1,6 @@
 //! The run of all scenarios, as the standard harness would do it.
 
-use crate::{breaker, scenarios};
+use crate::{breaker, limit, scenarios};
 
 /// What must hold, and a check that panics if it does not.
 pub(crate) type Scenario = (&'static str, fn());
@@ -10,6 +10,7 @@ pub(crate) fn all() {
     let trials = scenarios::SCENARIOS
         .iter()
         .chain(breaker::SCENARIOS)
+        .chain(limit::SCENARIOS)
         .map(|(name, check)| {
             libtest_mimic::Trial::test(*name, || {
                 check();
