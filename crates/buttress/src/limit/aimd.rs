@@ -47,11 +47,16 @@ impl Aimd {
 
     /// The limit from here on, after a sign of overload from a call that began at `began`.
     pub(crate) fn overloaded(&mut self, limit: u32, began: u64, now: u64) -> u32 {
-        let soon = |shrunk_at| now < self.terms.period.saturating_add(shrunk_at);
-        if self.is_stale(began) || self.shrunk_at.is_some_and(soon) {
+        if self.is_stale(began) {
             return limit;
         }
-        (self.credit, self.shrunk_at) = (0, Some(now));
+        // Too soon to shrink again, it is no time to grow either.
+        self.credit = 0;
+        let soon = |shrunk_at| now < self.terms.period.saturating_add(shrunk_at);
+        if self.shrunk_at.is_some_and(soon) {
+            return limit;
+        }
+        self.shrunk_at = Some(now);
         (limit * 7 / 10).max(self.terms.min)
     }
 
@@ -96,11 +101,11 @@ mod tests {
                 return limit;
             }
             if bad {
+                self.counted = 0;
                 if self.shrunk.iter().any(|&at| now - at < PERIOD) {
                     return limit;
                 }
                 self.shrunk.push(now);
-                self.counted = 0;
                 return ((f64::from(limit) * 0.7 + 1e-9).floor() as u32).max(TERMS.min);
             }
             if f64::from(taken) < f64::from(limit) / 2.0 {
@@ -184,6 +189,17 @@ mod tests {
         // Began after, too soon; then late enough.
         assert_eq!(aimd.overloaded(7, 1_000, 1_099), 7);
         assert_eq!(aimd.overloaded(7, 1_000, 1_100), 4);
+    }
+
+    #[test]
+    fn a_sign_too_soon_keeps_it_from_growing() {
+        let mut aimd = Aimd::new(TERMS);
+        assert_eq!(aimd.overloaded(10, 0, 1_000), 7);
+        for _ in 0..10 {
+            assert_eq!(answers(&mut aimd, 7, 7, 6), 7);
+            assert_eq!(aimd.overloaded(7, 1_000, 1_099), 7);
+        }
+        assert_eq!(answers(&mut aimd, 7, 7, 7), 8);
     }
 
     #[test]

@@ -43,7 +43,7 @@
 //! It grows by one for as many answers as it is high, while at least half of it is used, and shrinks
 //! to seven tenths at a sign of overload: additive increase, multiplicative decrease. Then only
 //! calls that began later can change it, and not before a [period](LimitLayer::period) is over
-//! can they shrink it again.
+//! can they shrink it again; until then signs of overload only keep it from growing.
 //!
 //! | the end of a call | says |
 //! |---|---|
@@ -94,8 +94,8 @@
 //!
 //! # When not to use
 //! An adaptive limit takes timeouts for overload. Before a tool that times out now and then for
-//! other reasons it shrinks to little: use a fixed one. Where calls end for no reason of the
-//! dependency's, neither protects anything.
+//! other reasons it shrinks to little: use a fixed one. Neither knows of callers in other processes:
+//! what they share is limited by whoever serves them.
 
 mod aimd;
 mod future;
