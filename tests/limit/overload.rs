@@ -78,8 +78,7 @@ async fn goodput(load: f64, limited: impl FnOnce(Tool) -> Tool) -> Vec<u32> {
             }
         });
     }
-    let answers = answers.lock().unwrap().clone();
-    answers
+    answers.lock().unwrap().clone()
 }
 
 fn per_second(answers: &[u32], from: u64, until: u64) -> f64 {

@@ -51,7 +51,7 @@ fn taken(limit: u32, queue: u32, taken: u32) -> Arc<Permits> {
 fn wait(permits: &Permits, waker: &Waker) -> u64 {
     match permits.ask(waker) {
         Asked::Waiting(number) => number,
-        asked => panic!("{asked:?} instead of a place in line"),
+        asked => unreachable!("{asked:?} instead of a place in line"),
     }
 }
 
@@ -105,7 +105,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                     assert!(permits.is_granted(number, Waker::noop()), "forgotten");
                     assert_eq!(rung.0.load(SeqCst), 1, "not woken");
                 }
-                got => panic!("{got:?}"),
+                got => unreachable!("{got:?}"),
             }
             assert_eq!(stands(&permits), (1, 0));
         });
