@@ -1,9 +1,8 @@
 //! What others offer for the same purpose, set up to do the same.
 
 use std::{
-    future::{Future, Ready, ready},
+    future::{Ready, ready},
     pin::pin,
-    task::{Context, Waker},
     time::Duration,
 };
 
@@ -141,19 +140,6 @@ pub(crate) fn tower_limit_full() -> Run {
 pub(crate) fn resilience_limit() -> Run {
     let layer = BulkheadLayer::builder().max_concurrent_calls(MANY).backpressure().build();
     Run::service(layer.expect("twenty is a valid limit").layer(Bare))
-}
-
-pub(crate) fn resilience_limit_full() -> Run {
-    let layer = BulkheadLayer::builder().max_concurrent_calls(1).reject_when_full().build();
-    let mut service = layer.expect("one is a valid limit").layer(Bare);
-    // It takes its permits when a call is first polled.
-    let mut holder = Box::pin(admitted(&service).call(Bare::HANGS));
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(holder.as_mut().poll(&mut cx).is_pending(), "it hangs");
-    Run::refusing(move |request| {
-        let _holder = &holder;
-        once(&mut service, request)
-    })
 }
 
 pub(crate) fn resilience_limit_adaptive() -> Run {

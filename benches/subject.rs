@@ -69,7 +69,6 @@ impl Subject {
         Self::bare("limit-full"),
         Self::ours("limit-full", "buttress", ours::limit_full),
         Self::peer("limit-full", "tower load-shed", peers::tower_limit_full),
-        Self::peer("limit-full", "tower-resilience", peers::resilience_limit_full),
         Self::bare("stack"),
         Self::ours("stack", "buttress", ours::stack),
         Self::ours("stack", "buttress without retry", ours::stack_without_retry),

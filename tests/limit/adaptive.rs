@@ -135,6 +135,26 @@ async fn a_time_limit_outside_is_a_sign() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_spent_its_time_in_line_says_nothing_of_the_dependency() {
+    // After two seconds in line it has one left, or three.
+    for (allowed, expected) in [(3 * SECOND, 10), (5 * SECOND, 7)] {
+        let (layer, _) = adaptive();
+        let limit = layer.handle();
+        let (probe, handle) = probe(Act::Hang);
+        handle.script([Act::Answer { after: 2 * SECOND }; 10]);
+        let service = layer.layer(probe);
+        let others = service.clone();
+        let others = tokio::spawn(async move { calls(&others, 10).await });
+        sleep(Duration::from_millis(1)).await;
+        let service = TimeoutLayer::new(allowed).and_readiness().layer(service);
+        assert!(service.oneshot(ProbeRequest::new(11)).await.is_err());
+        others.await.unwrap();
+        assert_eq!(handle.counts().calls, 11);
+        assert_eq!(limit.limit(), expected, "{allowed:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_is_dropped_is_a_sign_if_it_was_slow() {
     for (after, expected) in [(9 * SECOND, 10), (10 * SECOND, 7)] {
         let (layer, _) = adaptive();

@@ -1,6 +1,7 @@
 //! The permits, wired to the clock and to listeners.
 
 use std::{
+    fmt,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -89,13 +90,13 @@ impl Gate {
     /// Takes a permit, if one is free and nobody waits.
     #[inline]
     pub(super) fn take(self: &Arc<Self>) -> Option<Permit> {
-        self.permits.take().then(|| Permit(self.clone()))
+        self.permits.take().then(|| Permit::new(self.clone()))
     }
 
     /// Takes a permit, or joins the line.
     pub(super) fn ask(self: &Arc<Self>, waker: &Waker) -> Entry {
         match self.permits.ask(waker) {
-            Asked::Taken => Entry::Admitted(Permit(self.clone())),
+            Asked::Taken => Entry::Admitted(Permit::new(self.clone())),
             Asked::Waiting(number) => {
                 bump(&self.waited);
                 Entry::InLine(Wait::new(self.clone(), number))
@@ -106,12 +107,12 @@ impl Gate {
 
     /// Fetches what who waited under this number was granted; if nothing yet, sets who is woken.
     pub(super) fn fetch(self: &Arc<Self>, number: u64, waker: &Waker) -> Option<Permit> {
-        self.permits.is_granted(number, waker).then(|| Permit(self.clone()))
+        self.permits.is_granted(number, waker).then(|| Permit::new(self.clone()))
     }
 
     /// Leaves the line; with the permit, if one was granted before that.
     pub(super) fn leave(self: &Arc<Self>, number: u64) -> Option<Permit> {
-        (!self.permits.leave(number)).then(|| Permit(self.clone()))
+        (!self.permits.leave(number)).then(|| Permit::new(self.clone()))
     }
 
     /// Counts a call that is let through.
@@ -198,20 +199,28 @@ pub(super) fn nanos(duration: Duration) -> u64 {
 }
 
 /// The right to one call at a time. Goes to the next in line when it is dropped.
-#[derive(Debug)]
-pub(super) struct Permit(Arc<Gate>);
+pub(super) struct Permit {
+    gate: Arc<Gate>,
+    /// How long it was waited for, where the limit adapts.
+    pub(super) waited: Duration,
+}
 
 impl Permit {
     #[inline]
+    const fn new(gate: Arc<Gate>) -> Self {
+        Self { gate, waited: Duration::ZERO }
+    }
+
+    #[inline]
     pub(super) fn gate(&self) -> &Gate {
-        &self.0
+        &self.gate
     }
 
     /// Gives it back with what became of the call.
     #[inline]
     pub(super) fn settle(self, verdict: Verdict, lapsed: bool, started: Option<Instant>) {
-        if self.0.is_adaptive() {
-            let moved = self.0.judge(verdict, lapsed, started);
+        if self.gate.is_adaptive() {
+            let moved = self.gate.judge(verdict, lapsed, started);
             self.give_back(moved);
         }
     }
@@ -222,9 +231,11 @@ impl Permit {
         let moved = started.and_then(|started| {
             let now = Instant::now();
             let ran = now.saturating_duration_since(started);
-            let overdue = deadline.is_some_and(|end| now >= end);
-            self.0.settings.slow.dropped(ran, overdue)?;
-            self.0.overloaded(Some(started))
+            // One that spent its time in line says nothing of the dependency: were the limit to
+            // shrink for it, the next would wait even longer.
+            let overdue = ran >= self.waited && deadline.is_some_and(|end| now >= end);
+            self.gate.settings.slow.dropped(ran, overdue)?;
+            self.gate.overloaded(Some(started))
         });
         self.give_back(moved);
     }
@@ -233,16 +244,22 @@ impl Permit {
     #[inline]
     fn give_back(self, moved: Option<Moved>) {
         if let Some(moved) = moved {
-            let gate = self.0.clone();
+            let gate = self.gate.clone();
             drop(self);
             gate.tell_adapted(moved);
         }
     }
 }
 
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("waited", &self.waited).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        self.0.permits.give();
+        self.gate.permits.give();
     }
 }

@@ -51,7 +51,7 @@
 //! | [`Throttled`](crate::Kind::Throttled) | overloaded |
 //! | [`Transient`](crate::Kind::Transient), [`Unknown`](crate::Kind::Unknown) | overloaded, if a [`TimeoutLayer`](crate::TimeoutLayer) inside ended it, or it took 10 s; else nothing |
 //! | [`Reroute`](crate::Kind::Reroute), [`Rejected`](crate::Kind::Rejected) | nothing |
-//! | its future was dropped | overloaded, if its [deadline](crate::Deadline) had passed, or it took 10 s; else nothing |
+//! | its future was dropped | overloaded, if its [deadline](crate::Deadline) had passed and it had run for longer than it had waited, or it took 10 s; else nothing |
 //!
 //! A quick failure says nothing, since a tool that fails now and then is not overloaded. Timeouts that
 //! are somebody else's are told by a classifier that calls them throttled, or by
@@ -60,8 +60,9 @@
 //! # Waiting
 //! A service instance waits in `poll_ready`, in the order in which they came, before the inner
 //! service is polled. As many may wait as may run: what tools take is seconds, and who waits for
-//! longer than a call takes is seldom waited for. Where the line is full the instance is ready, and
-//! its call is refused at once. It waits until there is room,
+//! longer than a call takes is seldom waited for. Where calls have hardly more time than they take,
+//! keep the line short: who waits spends that time in it. Where the line is full the instance is ready,
+//! and its call is refused at once. It waits until there is room,
 //! [`wait_at_most`](LimitLayer::wait_at_most) is over, or the caller drops it, as a
 //! [`TimeoutLayer`](crate::TimeoutLayer) with [readiness](crate::TimeoutLayer::and_readiness)
 //! does. Room that was made belongs to the first in line, even before it is polled again.

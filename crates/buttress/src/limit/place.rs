@@ -1,7 +1,7 @@
 //! Where a service instance stands before the limit.
 
 use std::{
-    mem,
+    fmt, mem,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -13,7 +13,6 @@ use super::{
 use crate::Rejection;
 
 /// Waits for a permit, and keeps it for the call to come.
-#[derive(Debug)]
 pub(super) struct Place {
     gate: Arc<Gate>,
     /// What became of asking; `None` if nothing was asked for since the last call.
@@ -70,5 +69,14 @@ impl Place {
     /// Gives up whatever it holds or waits for.
     pub(super) fn let_go(&mut self) {
         self.entry = None;
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.entry {
+            Some(entry) => entry.fmt(f),
+            None => f.write_str("Away"),
+        }
     }
 }

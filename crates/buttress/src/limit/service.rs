@@ -74,6 +74,7 @@ impl<S: fmt::Debug, C> fmt::Debug for Limit<S, C> {
         f.debug_struct("Limit")
             .field("inner", &self.inner)
             .field("place", &self.place)
+            .field("limit", &self.handle())
             .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -16,6 +17,8 @@ pub(super) struct Wait {
     gate: Arc<Gate>,
     /// `None` once the wait is over.
     number: Option<u64>,
+    /// When it began, where the limit adapts.
+    joined: Option<Instant>,
     /// When patience ends, where it does.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -23,7 +26,9 @@ pub(super) struct Wait {
 impl Wait {
     pub(super) fn new(gate: Arc<Gate>, number: u64) -> Self {
         let end = gate.settings.patience.and_then(|patience| Instant::now().checked_add(patience));
-        Self { gate, number: Some(number), timer: end.map(|end| Box::pin(sleep_until(end))) }
+        let joined = gate.is_adaptive().then(Instant::now);
+        let timer = end.map(|end| Box::pin(sleep_until(end)));
+        Self { gate, number: Some(number), joined, timer }
     }
 
     /// Waits for the permit; `None` if that took too long.
@@ -31,7 +36,7 @@ impl Wait {
         let Some(number) = self.number else { return Poll::Ready(None) };
         if let Some(permit) = self.gate.fetch(number, cx.waker()) {
             self.number = None;
-            return Poll::Ready(Some(permit));
+            return Poll::Ready(Some(self.mark(permit)));
         }
         match &mut self.timer {
             Some(timer) => ready!(timer.as_mut().poll(cx)),
@@ -42,7 +47,13 @@ impl Wait {
 
     /// Leaves the line; with the permit, if one was granted before that.
     fn leave(&mut self) -> Option<Permit> {
-        self.gate.leave(self.number.take()?)
+        let permit = self.gate.leave(self.number.take()?)?;
+        Some(self.mark(permit))
+    }
+
+    fn mark(&self, mut permit: Permit) -> Permit {
+        permit.waited = self.joined.map_or(Duration::ZERO, |joined| joined.elapsed());
+        permit
     }
 }
 
