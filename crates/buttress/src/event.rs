@@ -202,7 +202,7 @@ impl fmt::Display for Why {
 /// Who tells an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Teller<'a> {
-    /// The pattern: `hedge`, `breaker`, `retry`, `timeout`.
+    /// The pattern: `hedge`, `breaker`, `limit`, `retry`, `timeout`.
     pub pattern: &'static str,
     /// The name given to the layer, empty if none was.
     pub name: &'a str,
