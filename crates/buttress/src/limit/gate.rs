@@ -201,14 +201,20 @@ pub(super) fn nanos(duration: Duration) -> u64 {
 /// The right to one call at a time. Goes to the next in line when it is dropped.
 pub(super) struct Permit {
     gate: Arc<Gate>,
-    /// How long it was waited for, where the limit adapts.
-    pub(super) waited: Duration,
+    /// How many milliseconds it was waited for, where the limit adapts. Small, since permits are
+    /// moved on the way of every call.
+    waited: u32,
 }
 
 impl Permit {
     #[inline]
     const fn new(gate: Arc<Gate>) -> Self {
-        Self { gate, waited: Duration::ZERO }
+        Self { gate, waited: 0 }
+    }
+
+    /// Takes note of how long it was waited for.
+    pub(super) fn mark(&mut self, waited: Duration) {
+        self.waited = waited.as_millis().try_into().unwrap_or(u32::MAX);
     }
 
     #[inline]
@@ -233,7 +239,8 @@ impl Permit {
             let ran = now.saturating_duration_since(started);
             // One that spent its time in line says nothing of the dependency: were the limit to
             // shrink for it, the next would wait even longer.
-            let overdue = ran >= self.waited && deadline.is_some_and(|end| now >= end);
+            let waited = Duration::from_millis(self.waited.into());
+            let overdue = ran >= waited && deadline.is_some_and(|end| now >= end);
             self.gate.settings.slow.dropped(ran, overdue)?;
             self.gate.overloaded(Some(started))
         });

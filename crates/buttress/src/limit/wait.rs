@@ -5,7 +5,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -52,7 +51,9 @@ impl Wait {
     }
 
     fn mark(&self, mut permit: Permit) -> Permit {
-        permit.waited = self.joined.map_or(Duration::ZERO, |joined| joined.elapsed());
+        if let Some(joined) = self.joined {
+            permit.mark(joined.elapsed());
+        }
         permit
     }
 }
