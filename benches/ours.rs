@@ -3,12 +3,15 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use buttress::{
-    Backoff, BreakerLayer, Budget, DegradeLayer, HedgeLayer, Once, Quantile, QuorumLayer, Ratio,
-    RetryLayer, TimeoutLayer, Trigger, Window,
+    Backoff, BreakerLayer, Budget, DegradeLayer, HedgeLayer, LimitLayer, Once, Quantile,
+    QuorumLayer, Ratio, RetryLayer, TimeoutLayer, Trigger, Window,
 };
 use tower::{Layer, Service, ServiceBuilder};
 
-use crate::{Bare, Failed, Run, run::once};
+use crate::{
+    Bare, Failed, Run,
+    run::{admitted, once},
+};
 
 /// Longer than a call takes.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -56,6 +59,37 @@ pub(crate) fn breaker_forced_open() -> Run {
     let layer = BreakerLayer::default();
     layer.handle().force_open();
     Run::refusing_service(layer.layer(Bare))
+}
+
+/// More calls than are made at a time.
+const MANY: NonZeroU32 = NonZeroU32::new(20).unwrap();
+
+pub(crate) fn limit() -> Run {
+    Run::service(LimitLayer::fixed(MANY).layer(Bare))
+}
+
+pub(crate) fn limit_adaptive() -> Run {
+    Run::service(LimitLayer::adaptive().layer(Bare))
+}
+
+/// Used so much that every answer is to its credit.
+pub(crate) fn limit_adaptive_used() -> Run {
+    const HELD: NonZeroU32 = NonZeroU32::new(3_000).unwrap();
+    let mut service = LimitLayer::adaptive().start(HELD).max(NonZeroU32::MAX).layer(Bare);
+    let held: Vec<_> = (1..HELD.get()).map(|_| admitted(&service)).collect();
+    Run::succeeding(move |request| {
+        let _held = &held;
+        once(&mut service, request)
+    })
+}
+
+pub(crate) fn limit_full() -> Run {
+    let mut service = LimitLayer::fixed(NonZeroU32::MIN).queue(0).layer(Bare);
+    let holder = admitted(&service);
+    Run::refusing(move |request| {
+        let _holder = &holder;
+        once(&mut service, request)
+    })
 }
 
 pub(crate) fn hedge() -> Run {

@@ -11,19 +11,22 @@ use recloser::{AsyncRecloser, Recloser};
 use tower::{
     Layer, Service, ServiceBuilder,
     hedge::{self, Hedge},
+    limit::ConcurrencyLimitLayer,
+    load_shed::LoadShed,
     retry::{self, RetryLayer},
     timeout::TimeoutLayer,
 };
 use tower_resilience::{
     UnifiedErrors,
+    adaptive::{AdaptiveLimiterLayer, Aimd},
     circuitbreaker::CircuitBreakerLayer,
-    prelude::{HedgeLayer, RetryLayer as Repeats, TimeLimiterLayer},
+    prelude::{BulkheadLayer, HedgeLayer, RetryLayer as Repeats, TimeLimiterLayer},
 };
 
 use crate::{
     Bare, Failed, Run,
     ours::LONG,
-    run::{finish, once},
+    run::{admitted, finish, once},
 };
 
 /// Longer than any measurement.
@@ -111,6 +114,37 @@ pub(crate) fn resilience_stack() -> Run {
         .layer(TimeLimiterLayer::builder().timeout_duration(LONG).build().unified::<Failed>())
         .service(Bare);
     Run::service(Repeats::builder().max_attempts(3).build().layer(attempt))
+}
+
+/// As many as ours let run.
+const MANY: usize = 20;
+
+pub(crate) fn tower_limit() -> Run {
+    Run::service(ConcurrencyLimitLayer::new(MANY).layer(Bare))
+}
+
+pub(crate) fn tower_shed_limit() -> Run {
+    Run::service(LoadShed::new(ConcurrencyLimitLayer::new(MANY).layer(Bare)))
+}
+
+pub(crate) fn tower_limit_full() -> Run {
+    let limit = ConcurrencyLimitLayer::new(1).layer(Bare);
+    let holder = admitted(&limit);
+    let mut service = LoadShed::new(limit);
+    Run::refusing(move |request| {
+        let _holder = &holder;
+        once(&mut service, request)
+    })
+}
+
+pub(crate) fn resilience_limit() -> Run {
+    let layer = BulkheadLayer::builder().max_concurrent_calls(MANY).backpressure().build();
+    Run::service(layer.expect("twenty is a valid limit").layer(Bare))
+}
+
+pub(crate) fn resilience_limit_adaptive() -> Run {
+    let aimd = Aimd::builder().initial_limit(MANY).latency_threshold(LONG).build();
+    Run::service(AdaptiveLimiterLayer::new(aimd.expect("the defaults are valid")).layer(Bare))
 }
 
 pub(crate) fn recloser() -> Run {

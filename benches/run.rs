@@ -102,6 +102,14 @@ pub(crate) fn once<S: Service<u64>>(
     finish(pin!(service.call(request)))
 }
 
+/// Another instance of a service, ready to be called.
+pub(crate) fn admitted<S: Service<u64> + Clone>(service: &S) -> S {
+    let mut service = service.clone();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut cx).is_ready(), "there is room for it");
+    service
+}
+
 /// Polls until the outcome is there.
 #[inline(always)]
 pub(crate) fn finish<F: Future>(mut future: Pin<&mut F>) -> F::Output {

@@ -14,8 +14,8 @@ use std::{
 
 use buttress::{
     Answers, Backoff, BreakerHandle, BreakerLayer, Budget, Cusum, DegradeLayer, Factor, HedgeLayer,
-    Jitter, Kind, Once, Quantile, QuorumLayer, Ratio, Rejection, RetryLayer, Thresholds,
-    TimeoutLayer, Trigger, Verdict, breaker::State, quorum::ByKey,
+    Jitter, Kind, LimitLayer, Once, Quantile, QuorumLayer, Ratio, Rejection, RetryLayer,
+    Thresholds, TimeoutLayer, Trigger, Verdict, breaker::State, quorum::ByKey,
 };
 use buttress_sim::probe::{
     Act, Alarm, Hold, ProbeError, ProbeHandle, ProbeReply, ProbeRequest, ProbeService, Readiness,
@@ -71,6 +71,10 @@ fn hedge() -> HedgeLayer {
 fn touchy() -> BreakerLayer {
     BreakerLayer::new(Trigger::consecutive(NonZeroU32::MIN))
         .open_for(Backoff::constant(SECOND / 2).jitter(Jitter::None))
+}
+
+fn limit(calls: u32) -> LimitLayer {
+    LimitLayer::fixed(NonZeroU32::new(calls).unwrap())
 }
 
 fn timeout_layer() -> TimeoutLayer {
@@ -153,6 +157,13 @@ fn table() -> Vec<Row> {
             failing: 1,
             ..quorum_row("quorum once", |s| boxed(quorum().needed(1).replay(Once), s))
         },
+        row("limit", |s| boxed(limit(2).queue(9), s)),
+        row("limit without a queue", |s| boxed(limit(2).queue(0), s)),
+        row("limit with patience", |s| boxed(limit(2).wait_at_most(SECOND), s)),
+        row("limit that adapts", |s| {
+            let start = NonZeroU32::new(3).unwrap();
+            boxed(LimitLayer::adaptive().start(start).period(SECOND), s)
+        }),
         row("the stack", |s| {
             let stack = ServiceBuilder::new()
                 .layer(TimeoutLayer::new(20 * SECOND))
@@ -419,6 +430,29 @@ async fn law_4_who_answers_alone_leaves_no_readied_instance() {
             handle.assert_reserved(0);
         }
         assert!(timeout(SECOND, inner.oneshot(ProbeRequest::new(2))).await.is_ok(), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_4_a_full_limit_asks_for_no_instance() {
+    for queue in [0, 1] {
+        let (handle, inner) = probe(4);
+        handle.otherwise(Act::Hang);
+        let mut service = boxed(limit(1).queue(queue), inner);
+        let mut others: Vec<Stack> = (0..3).map(|_| service.clone()).collect();
+        let mut call = pin!(service.ready().await.unwrap().call(ProbeRequest::new(1)));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+        let mut waiting = 0;
+        for other in &mut others {
+            waiting += u32::from(other.poll_ready(&mut cx).is_pending());
+            handle.assert_reserved(0);
+            handle.assert_nothing_waiting();
+        }
+        assert_eq!(waiting, queue);
+        let outcome = others.pop().unwrap().call(ProbeRequest::new(2)).await;
+        assert!(matches!(outcome, Err(ProbeError::Rejected(Rejection::Full { .. }))));
+        assert_eq!(handle.counts().calls, 1);
     }
 }
 

@@ -8,6 +8,7 @@ mod contract;
 mod degrade;
 mod hedge;
 mod http;
+mod limit;
 mod quorum;
 mod retry;
 mod sim;

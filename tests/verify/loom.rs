@@ -55,6 +55,7 @@ mod breaker;
 #[path = "../../crates/buttress/src/budget/bucket.rs"]
 mod bucket;
 mod degrade;
+mod limit;
 #[path = "../../crates/buttress/src/ratio.rs"]
 mod ratio;
 mod run;

@@ -1,6 +1,6 @@
 //! The run of all scenarios, as the standard harness would do it.
 
-use crate::{breaker, degrade, scenarios};
+use crate::{breaker, degrade, limit, scenarios};
 
 /// What must hold, and a check that panics if it does not.
 pub(crate) type Scenario = (&'static str, fn());
@@ -11,6 +11,7 @@ pub(crate) fn all() {
         .iter()
         .chain(breaker::SCENARIOS)
         .chain(degrade::SCENARIOS)
+        .chain(limit::SCENARIOS)
         .map(|(name, check)| {
             libtest_mimic::Trial::test(*name, || {
                 check();

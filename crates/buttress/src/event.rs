@@ -65,6 +65,15 @@ pub enum Event {
         /// When to come back, if known.
         retry_after: Option<Duration>,
     },
+    /// A limit changed.
+    LimitChanged {
+        /// How many calls could run at once.
+        from: u32,
+        /// How many can run now.
+        to: u32,
+        /// What changed it.
+        why: Why,
+    },
     /// A circuit opened.
     Opened {
         /// For how long, `None` until told otherwise.
@@ -163,6 +172,10 @@ pub enum Why {
     Probe,
     /// Enough probes, or calls in a row, succeeded.
     Recovered,
+    /// Signs of too many calls: timeouts, throttling.
+    Overload,
+    /// All is well, and more is asked for.
+    Growth,
     /// Told so from outside.
     Command,
 }
@@ -193,6 +206,8 @@ impl Why {
             Why::Evidence => "evidence",
             Why::Probe => "probe",
             Why::Recovered => "recovered",
+            Why::Overload => "overload",
+            Why::Growth => "growth",
             Why::Command => "command",
         }
     }
@@ -235,7 +250,7 @@ where
 /// Writes events to `tracing`: the default.
 ///
 /// Target `buttress`, fields `pattern`, `name`, `event` and, where they apply, `attempt`, `kind`,
-/// `delay` (seconds), `state` and `why`; of votes `needed`, `agree`, `dissent` and `failed`.
+/// `delay` (seconds), `state`, `from`, `to` and `why`; of votes `needed`, `agree`, `dissent` and `failed`.
 /// Circuits that open and levels that become worse are told as warnings, circuits that close and
 /// levels that become better as information, the rest as debug events.
 #[derive(Clone, Copy, Debug, Default)]
@@ -281,6 +296,9 @@ impl Observe for Tracing {
             Event::TimedOut { after } => tell!(DEBUG, "timed_out", delay = seconds(after)),
             Event::Rejected { retry_after } => {
                 tell!(DEBUG, "rejected", delay = retry_after.as_ref().map(seconds));
+            }
+            Event::LimitChanged { from, to, why } => {
+                tell!(DEBUG, "limit_changed", from = from, to = to, why = why.as_str());
             }
             Event::Opened { wait, why } => {
                 tell!(WARN, "opened", delay = wait.as_ref().map(seconds), why = why.as_str());

@@ -6,7 +6,8 @@ use tower::{ServiceBuilder, layer::util::Stack};
 use tower_layer::Layer;
 
 use crate::{
-    BreakerLayer, CallError, DegradeLayer, HedgeLayer, QuorumLayer, RetryLayer, TimeoutLayer,
+    BreakerLayer, CallError, DegradeLayer, HedgeLayer, LimitLayer, QuorumLayer, RetryLayer,
+    TimeoutLayer,
     stack::{Disorder, outline},
 };
 
@@ -56,6 +57,8 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
         self,
         layer: QuorumLayer<A, C, R, T>,
     ) -> ServiceBuilder<Stack<QuorumLayer<A, C, R, T>, L>>;
+    /// Lets only so many calls run at once. See [`limit`](crate::limit).
+    fn limit<M>(self, layer: LimitLayer<M>) -> ServiceBuilder<Stack<LimitLayer<M>, L>>;
 
     /// Bounds the time of a call, or of an attempt. See [`timeout`](crate::timeout).
     fn time_limit(self, limit: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
@@ -119,6 +122,9 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         self,
         layer: QuorumLayer<A, C, R, T>,
     ) -> ServiceBuilder<Stack<QuorumLayer<A, C, R, T>, L>> {
+        self.layer(layer)
+    }
+    fn limit<M>(self, layer: LimitLayer<M>) -> ServiceBuilder<Stack<LimitLayer<M>, L>> {
         self.layer(layer)
     }
 

@@ -34,6 +34,7 @@
 //! | [`HedgeLayer`] | slow and failing attempts are overtaken by others | a stuck connection |
 //! | [`RetryLayer`] | what may pass is tried again later | a restart, a rate limit |
 //! | [`BreakerLayer`] | what is broken is left alone | an outage |
+//! | [`LimitLayer`] | only so many calls run at once: a fixed number, or what is found to be good | overload |
 //! | [`TimeoutLayer`] | attempts and calls end in time | a hang |
 //! | [`DegradeLayer`] | several services answer together, as far as they can | a part that is gone |
 //! | [`QuorumLayer`] | several are asked, and enough of them must agree | a wrong answer |
@@ -150,6 +151,7 @@ mod fan;
 pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod limit;
 pub mod quorum;
 mod random;
 mod ratio;
@@ -173,6 +175,7 @@ pub use self::{
     event::{Event, Observe, Teller, Tracing, Why},
     ext::ServiceBuilderExt,
     hedge::{Hedge, HedgeHandle, HedgeLayer, OnFailure},
+    limit::{Limit, LimitHandle, LimitLayer},
     quorum::{Agree, Disagreement, Quorum, QuorumLayer, Tolerance},
     random::Random,
     ratio::{OutOfRange, Quantile, Ratio},

@@ -9,7 +9,7 @@ use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
-use super::{Deadline, TimeoutLayer};
+use super::{Deadline, TimeoutLayer, lapses};
 use crate::{Event, FromRejection, Rejection};
 
 /// The future of [`Timeout`](super::Timeout).
@@ -81,6 +81,7 @@ where
             Stage::Calling { .. } | Stage::Done => Rejection::timeout(limit),
         };
         this.stage.set(Stage::Done);
+        lapses::bump();
         this.layer.voice.tell(Event::TimedOut { after: limit });
         Poll::Ready(Err(S::Error::from_rejection(rejection)))
     }

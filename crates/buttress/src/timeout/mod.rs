@@ -44,6 +44,7 @@
 
 mod deadline;
 mod future;
+pub(crate) mod lapses;
 mod layer;
 mod service;
 
