@@ -5,6 +5,7 @@
 mod breaker;
 mod budget;
 mod contract;
+mod failover;
 mod hedge;
 mod http;
 mod retry;

@@ -96,6 +96,64 @@ pub enum Event {
         /// Whether that counts as a failure.
         failure: bool,
     },
+    /// A replica gets no more calls. Replicas are numbered from 1, in the order of the list.
+    Ejected {
+        /// Which replica.
+        replica: u32,
+        /// What speaks against it.
+        why: Why,
+        /// For how long, `None` until told otherwise.
+        wait: Option<Duration>,
+    },
+    /// A replica gets calls again.
+    Readmitted {
+        /// Which replica.
+        replica: u32,
+    },
+    /// A replica became the active one.
+    Promoted {
+        /// Which replica.
+        replica: u32,
+        /// What made it so.
+        why: Why,
+    },
+    /// A replica is not the active one any more.
+    Demoted {
+        /// Which replica.
+        replica: u32,
+        /// What made it so.
+        why: Why,
+    },
+    /// So many replicas look ill that all are used.
+    Panicking {
+        /// How many look well.
+        healthy: u32,
+        /// Of how many.
+        of: u32,
+    },
+    /// Enough replicas look well again for the others to be left alone.
+    Calmed {
+        /// How many look well.
+        healthy: u32,
+        /// Of how many.
+        of: u32,
+    },
+    /// A call goes to another replica.
+    Diverted {
+        /// The attempt to come.
+        attempt: u32,
+        /// Which replica.
+        replica: u32,
+        /// What became of the attempt before.
+        why: Why,
+    },
+    /// A replica that was chosen for a call was not ready for it.
+    PassedOver {
+        /// Which replica.
+        replica: u32,
+        /// Whether it failed or took too long.
+        why: Why,
+    },
 }
 
 /// The reason for something done or not done.
@@ -144,6 +202,10 @@ pub enum Why {
     Probe,
     /// Enough probes succeeded.
     Recovered,
+    /// Answers take far longer than those of others.
+    Latency,
+    /// A health check says so.
+    Health,
     /// Told so from outside.
     Command,
 }
@@ -173,6 +235,8 @@ impl Why {
             Why::Evidence => "evidence",
             Why::Probe => "probe",
             Why::Recovered => "recovered",
+            Why::Latency => "latency",
+            Why::Health => "health",
             Why::Command => "command",
         }
     }
@@ -214,8 +278,8 @@ where
 /// Writes events to `tracing`: the default.
 ///
 /// Target `buttress`, fields `pattern`, `name`, `event` and, where they apply, `attempt`, `kind`,
-/// `delay` (seconds) and `why`. A circuit that opens is a warning, one that closes an
-/// information, the rest are debug events.
+/// `delay` (seconds), `replica`, `healthy`, `of` and `why`. A circuit that opens and a change for
+/// the worse in a roster are warnings, their recoveries information, the rest debug events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tracing;
 
@@ -268,6 +332,30 @@ impl Observe for Tracing {
             Event::Stale { verdict } => tell!(DEBUG, "stale", kind = verdict.kind.as_str()),
             Event::Abandoned { after, failure } => {
                 tell!(DEBUG, "abandoned", delay = seconds(after), failure = failure);
+            }
+            Event::Ejected { replica, why, wait } => tell!(
+                WARN,
+                "ejected",
+                replica = replica,
+                delay = wait.as_ref().map(seconds),
+                why = why.as_str()
+            ),
+            Event::Readmitted { replica } => tell!(INFO, "readmitted", replica = replica),
+            Event::Promoted { replica, why } => {
+                tell!(WARN, "promoted", replica = replica, why = why.as_str());
+            }
+            Event::Demoted { replica, why } => {
+                tell!(WARN, "demoted", replica = replica, why = why.as_str());
+            }
+            Event::Panicking { healthy, of } => {
+                tell!(WARN, "panicking", healthy = healthy, of = of);
+            }
+            Event::Calmed { healthy, of } => tell!(INFO, "calmed", healthy = healthy, of = of),
+            Event::Diverted { attempt, replica, why } => {
+                tell!(DEBUG, "diverted", attempt = attempt, replica = replica, why = why.as_str());
+            }
+            Event::PassedOver { replica, why } => {
+                tell!(DEBUG, "passed_over", replica = replica, why = why.as_str());
             }
         }
     }
