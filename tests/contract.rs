@@ -13,8 +13,9 @@ use std::{
 };
 
 use buttress::{
-    Backoff, BreakerHandle, BreakerLayer, Budget, Cusum, Factor, HedgeLayer, Jitter, Kind, Once,
-    Quantile, Ratio, Rejection, RetryLayer, TimeoutLayer, Trigger, Verdict, breaker::State,
+    Backoff, BreakerHandle, BreakerLayer, Budget, Cusum, Factor, FailoverLayer, HedgeLayer, Jitter,
+    Kind, Once, Quantile, Ratio, Rejection, RetryLayer, TimeoutLayer, Trigger, Verdict,
+    breaker::State,
 };
 use buttress_sim::probe::{
     Act, Alarm, Hold, ProbeError, ProbeHandle, ProbeReply, ProbeRequest, ProbeService, Readiness,
@@ -96,6 +97,40 @@ fn table() -> Vec<Row> {
         row("breaker of one instance", |s| boxed(touchy().single(), s)),
         row("breaker with backpressure", |s| boxed(touchy().backpressure(), s)),
         row("keyed breaker", |s| boxed(touchy().keyed(|request: &ProbeRequest| request.id()), s)),
+        Row {
+            lazy: true,
+            ..row("failover, all active", |s| {
+                boxed(FailoverLayer::active_active().standby("other", s.clone()), s)
+            })
+        },
+        Row {
+            lazy: true,
+            ..row("failover, all active, touchy", |s| {
+                let layer = FailoverLayer::active_active().failures(NonZeroU32::MIN);
+                boxed(layer.attempts(3).standby("b", s.clone()).standby("c", s.clone()), s)
+            })
+        },
+        Row {
+            lazy: true,
+            ..row("failover, one active", |s| {
+                boxed(FailoverLayer::active_passive().standby("other", s.clone()), s)
+            })
+        },
+        Row {
+            lazy: true,
+            ..row("failover, one active, touchy", |s| {
+                let layer = FailoverLayer::active_passive().failures(NonZeroU32::MIN);
+                let layer = layer.hold_down(Duration::ZERO).budget(Budget::default().cap(1));
+                boxed(layer.standby("other", s.clone()), s)
+            })
+        },
+        Row {
+            lazy: true,
+            ..row("failover once", |s| {
+                let layer = FailoverLayer::active_passive().standby("other", s.clone());
+                boxed(layer.replay(Once), s)
+            })
+        },
         row("the stack", |s| {
             let stack = ServiceBuilder::new()
                 .layer(TimeoutLayer::new(20 * SECOND))
@@ -619,10 +654,14 @@ async fn who_waits_behind_a_circuit_that_opens_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn an_error_that_is_acceptable_ends_the_call() {
     let fine = |_: Result<&ProbeReply, &ProbeError>| Verdict::success();
-    let stacks: [(&str, fn(Stack, Fine) -> Stack); 3] = [
+    let stacks: [(&str, fn(Stack, Fine) -> Stack); 4] = [
         ("retry", |s, fine| boxed(retry().classify(fine), s)),
         ("hedge", |s, fine| boxed(hedge().classify(fine), s)),
         ("breaker", |s, fine| boxed(touchy().classify(fine), s)),
+        ("failover", |s, fine| {
+            let layer = FailoverLayer::active_passive().standby("other", s.clone());
+            boxed(layer.classify(fine), s)
+        }),
     ];
     type Fine = fn(Result<&ProbeReply, &ProbeError>) -> Verdict;
     for (name, over) in stacks {

@@ -150,6 +150,21 @@ impl Model {
         }
     }
 
+    /// In which order replicas are chosen.
+    fn rank(&self, place: usize, first: bool, now: u64) -> u32 {
+        let first = first && self.passive().is_none();
+        let seat = &self.seats[place];
+        let at_home = self.passive().is_some() && place == self.active;
+        match seat.stand() {
+            "ejected" => 4,
+            "suspect" if first => 0,
+            "suspect" => 3,
+            _ if seat.rests_until > now => 2,
+            "ramping" if seat.on_trial && !first && !at_home => 1,
+            _ => 0,
+        }
+    }
+
     fn panicking(&self) -> bool {
         let here: Vec<_> = self.seats.iter().filter(|seat| !seat.drained).collect();
         let ill = here.iter().filter(|seat| seat.ill()).count();
@@ -173,7 +188,7 @@ impl Model {
             // Whoever answered took no time at all: that is faster than what was never seen.
             let best = fit.min_by_key(|place| {
                 let seat = &self.seats[*place];
-                (seat.rests_until > now, !seat.history.contains(&true), *place)
+                (self.rank(*place, false, now), !seat.history.contains(&true), *place)
             });
             if let Some(best) = best.filter(|_| active.drained || now >= self.held_until) {
                 self.promote(best, now);
@@ -305,13 +320,7 @@ fn check_choice(model: &Model, tried: &[usize], chosen: Option<usize>, now: u64)
     if model.panicking() && first {
         return;
     }
-    let rank = |place: usize| match &model.seats[place] {
-        Naive { ejected_until: Some(_), .. } => 3,
-        Naive { suspect: true, .. } if first && model.passive().is_none() => 0,
-        Naive { suspect: true, .. } => 2,
-        Naive { rests_until, .. } if *rests_until > now => 1,
-        _ => 0,
-    };
+    let rank = |place| model.rank(place, first, now);
     assert!(open.iter().all(|other| rank(*other) >= rank(chosen)), "{chosen} of {open:?}");
     if model.passive().is_some() && open.contains(&model.active) {
         let as_good = rank(model.active) == rank(chosen);

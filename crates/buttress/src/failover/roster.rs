@@ -340,12 +340,12 @@ impl Roster {
         now: u64,
         unit: impl FnOnce() -> f64,
     ) -> Option<usize> {
-        // A call that failed elsewhere goes where it has the best prospects; the first attempts are
-        // spread over all in panic, and over suspects that are needed.
+        // A call that failed elsewhere goes where it has the best prospects. First attempts are
+        // spread over all in panic; else over those on trial too, and over suspects, who are needed.
         let first = tried.is_empty();
         let rank = |seat: &Seat| match seat.rank(now) {
             _ if first && self.panicking => Rank::Fit,
-            Rank::Suspect if first => Rank::Fit,
+            Rank::Suspect | Rank::OnTrial if first => Rank::Fit,
             rank => rank,
         };
         let best = self.open(tried).map(|(_, seat)| rank(seat)).min()?;
@@ -388,7 +388,12 @@ impl Roster {
     fn in_order(&self, tried: Tried, now: u64) -> Option<usize> {
         let best = self.open(tried).min_by_key(|(place, seat)| {
             let order = (seat.priority, seat.latency.for_order(), *place);
-            (seat.rank(now), *place != self.active, order)
+            // The active one had to be tried some time.
+            let rank = match seat.rank(now) {
+                Rank::OnTrial if *place == self.active => Rank::Fit,
+                rank => rank,
+            };
+            (rank, *place != self.active, order)
         });
         best.map(|(place, _)| place)
     }

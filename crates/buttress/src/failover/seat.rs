@@ -71,6 +71,8 @@ pub enum Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
     Fit,
+    /// It came back, and has not answered since.
+    OnTrial,
     Resting,
     Suspect,
     Ejected,
@@ -116,6 +118,7 @@ impl Seat {
             Stand::Ejected { .. } => Rank::Ejected,
             Stand::Suspect => Rank::Suspect,
             Stand::Well | Stand::Ramping { .. } if now < self.rests_until => Rank::Resting,
+            Stand::Ramping { .. } if self.on_trial => Rank::OnTrial,
             Stand::Well | Stand::Ramping { .. } => Rank::Fit,
         }
     }
