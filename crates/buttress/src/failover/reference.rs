@@ -88,8 +88,6 @@ struct Naive {
     on_trial: bool,
     ejections: u32,
     rests_until: u64,
-    /// How many of the latest outcomes make up its row of failures at most.
-    row_from: usize,
     drained: bool,
     health: Health,
     running: u32,
@@ -107,7 +105,6 @@ impl Naive {
     }
     fn renew(&mut self) {
         self.history.clear();
-        self.row_from = 0;
         self.age += 1;
         (self.suspect, self.ejected_until, self.back_since) = (false, None, None);
     }
@@ -204,9 +201,7 @@ impl Model {
 
     fn promote(&mut self, place: usize, now: u64) {
         for changed in [self.active, place] {
-            let seat = &mut self.seats[changed];
-            seat.age += 1;
-            seat.row_from = seat.history.len();
+            self.seats[changed].age += 1;
         }
         self.active = place;
         self.held_until = now + HOLD_DOWN;
@@ -240,7 +235,7 @@ impl Model {
             }
             Outcome::Bad => {
                 seat.history.push(false);
-                let row = seat.history[seat.row_from..].iter().rev().take_while(|good| !**good);
+                let row = seat.history.iter().rev().take_while(|good| !**good);
                 let row = row.count() as u32;
                 if seat.ejected_until.is_some() || !(seat.on_trial || row >= self.terms.failures) {
                     return;
@@ -323,7 +318,8 @@ fn check_choice(model: &Model, tried: &[usize], chosen: Option<usize>, now: u64)
     let rank = |place| model.rank(place, first, now);
     assert!(open.iter().all(|other| rank(*other) >= rank(chosen)), "{chosen} of {open:?}");
     if model.passive().is_some() && open.contains(&model.active) {
-        let as_good = rank(model.active) == rank(chosen);
+        // When all are ill they are tried in turns.
+        let as_good = rank(model.active) == rank(chosen) && rank(chosen) < 4;
         assert!(!as_good || chosen == model.active, "{chosen}, not {}", model.active);
     }
 }

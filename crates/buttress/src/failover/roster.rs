@@ -146,6 +146,8 @@ pub(super) struct Roster {
     /// No promotion but by command before then.
     held_until: u64,
     panicking: bool,
+    /// How many failures there were.
+    failures: u64,
     /// Whether time may change anything, so that the clock must be read to choose.
     restless: bool,
     notes: Vec<Note>,
@@ -162,6 +164,7 @@ impl Roster {
             home: 0,
             held_until: 0,
             panicking: false,
+            failures: 0,
             restless: false,
             notes: Vec::new(),
         }
@@ -269,6 +272,8 @@ impl Roster {
             }
             Outcome::Bad => {
                 let now = clock();
+                self.failures += 1;
+                seat.last_failure = self.failures;
                 seat.streak = seat.streak.saturating_add(1);
                 seat.recent.failed(now, self.terms.stretch);
                 let rate = seat.recent.rate(self.terms.fewest_calls);
@@ -387,12 +392,14 @@ impl Roster {
     /// Chooses the active one, or the best of the others.
     fn in_order(&self, tried: Tried, now: u64) -> Option<usize> {
         let best = self.open(tried).min_by_key(|(place, seat)| {
-            let order = (seat.priority, seat.latency.for_order(), *place);
-            // The active one had to be tried some time.
             let rank = match seat.rank(now) {
+                // The active one had to be tried some time.
                 Rank::OnTrial if *place == self.active => Rank::Fit,
+                // When all are ill they are tried in turns: one of them may be back.
+                Rank::Ejected => return (Rank::Ejected, false, (0, seat.last_failure, *place)),
                 rank => rank,
             };
+            let order = (seat.priority, seat.latency.for_order(), *place);
             (rank, *place != self.active, order)
         });
         best.map(|(place, _)| place)
@@ -473,7 +480,6 @@ impl Roster {
         for changed in [demoted, place] {
             if let Some(seat) = self.seats.get_mut(changed) {
                 seat.generation += 1;
-                seat.streak = 0;
             }
         }
         self.notes.push(Note::Demoted { place: demoted, why });

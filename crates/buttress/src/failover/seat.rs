@@ -33,6 +33,8 @@ pub(super) struct Seat {
     /// It has not answered since it came back.
     pub(super) on_trial: bool,
     pub(super) streak: u32,
+    /// Of all failures in the roster, the number of its last one.
+    pub(super) last_failure: u64,
     pub(super) recent: Recent,
     pub(super) latency: Latency,
     pub(super) answered: u64,
@@ -93,6 +95,7 @@ impl Seat {
             ejected_for: Duration::ZERO,
             on_trial: false,
             streak: 0,
+            last_failure: 0,
             recent: Recent::default(),
             latency: Latency::default(),
             answered: 0,
