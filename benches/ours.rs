@@ -3,8 +3,8 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use buttress::{
-    Backoff, BreakerLayer, Budget, HedgeLayer, Once, Quantile, Ratio, RetryLayer, TimeoutLayer,
-    Trigger, Window,
+    Backoff, BreakerLayer, Budget, FailoverLayer, HedgeLayer, Once, Quantile, Ratio, RetryLayer,
+    TimeoutLayer, Trigger, Window,
 };
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -72,6 +72,14 @@ pub(crate) fn hedge_learned() -> Run {
 
 pub(crate) fn hedge_percentile() -> Run {
     Run::service(HedgeLayer::percentile(Quantile::P95, LONG).layer(Bare))
+}
+
+pub(crate) fn failover_active() -> Run {
+    Run::service(FailoverLayer::active_active().over(["a", "b", "c"].map(|name| (name, Bare))))
+}
+
+pub(crate) fn failover_passive() -> Run {
+    Run::service(FailoverLayer::active_passive().standby("other", Bare).layer(Bare))
 }
 
 pub(crate) fn stack() -> Run {

@@ -372,13 +372,16 @@ async fn fail_back_waits_for_the_hold_down_and_does_not_flap() {
     probes[0].otherwise(down());
     many(&service, 3, Duration::ZERO).await;
     assert_eq!(service.handle().active().unwrap().as_str(), "b");
-    // It is down for two minutes: it fails one call after each fail-back.
-    many(&service, 120, SECOND).await;
-    let promotions = log.take().iter().filter(|e| matches!(e, Event::Promoted { .. })).count();
-    assert!((5..=12).contains(&promotions), "{promotions}");
-    assert!(probes[0].counts().calls <= 10, "{:?}", calls(&probes));
+    // It is down for two minutes: one call at a time finds out whether it is back.
+    assert_eq!(many(&service, 120, SECOND).await, 120);
+    let promotions = || {
+        log.take().into_iter().filter(|e| matches!(e, Event::Promoted { .. })).collect::<Vec<_>>()
+    };
+    assert_eq!(promotions(), [Event::Promoted { replica: 2, why: Why::Streak }]);
+    assert!((4..=12).contains(&probes[0].counts().calls), "{:?}", calls(&probes));
     probes[0].otherwise(Act::answer());
     many(&service, 40, SECOND).await;
+    assert_eq!(promotions(), [Event::Promoted { replica: 1, why: Why::Recovered }]);
     assert_eq!(service.handle().active().unwrap().as_str(), "a");
 }
 

@@ -161,6 +161,9 @@ impl<S, C, R> FailoverLayer<S, C, R> {
 
     /// Makes the first replica the active one again when it is back and the
     /// [hold-down](Self::hold_down) is over, where one is active; not by default.
+    ///
+    /// Once its ejection is over, one call finds out whether it is back; if that fails, the next
+    /// one does so after a longer time.
     #[must_use]
     pub fn fail_back(self, back: bool) -> Self {
         self.set(|settings| {

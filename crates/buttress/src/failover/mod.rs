@@ -65,8 +65,8 @@
 //! lowest [priority](Replica::priority), then the lowest latency seen, then comes first. There is
 //! one promotion in the time of [hold-down](FailoverLayer::hold_down), so nothing flaps; calls to an
 //! ill active one go to a standby meanwhile. Who was demoted is a standby once its ejection is over;
-//! it is promoted again when it is needed, or if it is the first and
-//! [`fail_back`](FailoverLayer::fail_back) says so. With `attempts(1)` a call that was sent is never
+//! it is promoted again when it is needed, or if it is the first,
+//! [`fail_back`](FailoverLayer::fail_back) says so, and it has answered one call. With `attempts(1)` a call that was sent is never
 //! tried on a second replica.
 //!
 //! A [`FailoverHandle`] looks at the replicas from outside, tells what health checks find, drains

@@ -194,6 +194,7 @@ impl Model {
             && self.active != self.home
             && now >= self.held_until
             && self.seats[self.home].fit()
+            && !self.seats[self.home].on_trial
         {
             self.promote(self.home, now);
         }
@@ -208,6 +209,7 @@ impl Model {
     }
 
     fn end(&mut self, place: usize, outcome: Outcome, now: u64) {
+        let passive = self.passive().is_some();
         let seat = &mut self.seats[place];
         match outcome {
             Outcome::Nothing => return,
@@ -229,7 +231,7 @@ impl Model {
                 } else if seat.back_since.is_some_and(|since| now - since >= SLOW_START) {
                     seat.back_since = None;
                     seat.ejections = 0;
-                } else {
+                } else if seat.back_since.is_none() || !passive {
                     return;
                 }
             }
@@ -314,6 +316,14 @@ fn check_choice(model: &Model, tried: &[usize], chosen: Option<usize>, now: u64)
     let first = tried.is_empty();
     if model.panicking() && first {
         return;
+    }
+    let fails_back = model.passive() == Some(true) && model.active != model.home;
+    if first && fails_back && now >= model.held_until && open.contains(&model.home) {
+        let home = &model.seats[model.home];
+        if model.rank(model.home, true, now) == 1 && home.running == 0 {
+            assert_eq!(chosen, model.home, "a call finds out whether it is back");
+            return;
+        }
     }
     let rank = |place| model.rank(place, first, now);
     assert!(open.iter().all(|other| rank(*other) >= rank(chosen)), "{chosen} of {open:?}");

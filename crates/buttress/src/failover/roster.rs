@@ -223,7 +223,10 @@ impl Roster {
         }
         let place = match self.terms.order {
             Order::Active(balance) => self.balanced(balance, tried, now, unit)?,
-            Order::Passive { .. } => self.in_order(tried, now)?,
+            Order::Passive { .. } => self
+                .probed(now)
+                .filter(|_| tried.is_empty())
+                .or_else(|| self.in_order(tried, now))?,
         };
         let seat = self.seats.get_mut(place)?;
         seat.in_flight += 1;
@@ -389,6 +392,20 @@ impl Roster {
         }
     }
 
+    /// The one that fail-back leads to, if a call is to find out whether it is back.
+    fn probed(&self, now: u64) -> Option<usize> {
+        let due = self.fails_back() && now >= self.held_until;
+        let home = self.seats.get(self.home).filter(|_| due)?;
+        let idle = home.in_flight == 0 && home.is_callable();
+        (idle && home.rank(now) == Rank::OnTrial).then_some(self.home)
+    }
+
+    /// Whether another replica than the first is active, and not to remain so.
+    fn fails_back(&self) -> bool {
+        let Order::Passive { fail_back, .. } = self.terms.order else { return false };
+        fail_back && self.active != self.home
+    }
+
     /// Chooses the active one, or the best of the others.
     fn in_order(&self, tried: Tried, now: u64) -> Option<usize> {
         let best = self.open(tried).min_by_key(|(place, seat)| {
@@ -435,18 +452,13 @@ impl Roster {
                 Note::Calmed { healthy, of }
             });
         }
-        let displaced = match self.terms.order {
-            Order::Active(_) => false,
-            Order::Passive { fail_back, .. } => {
-                self.is_unfit(self.active) || fail_back && self.active != self.home
-            }
-        };
-        self.restless = displaced || self.seats.iter().any(Seat::is_restless);
+        let displaced = self.active().is_some_and(|active| self.is_unfit(active));
+        self.restless = displaced || self.fails_back() || self.seats.iter().any(Seat::is_restless);
     }
 
     /// Promotes another replica if the active one is ill, or a better one is back.
     fn reconsider(&mut self, now: u64) {
-        let Order::Passive { fail_back, .. } = self.terms.order else { return };
+        let Order::Passive { .. } = self.terms.order else { return };
         let Some(active) = self.seats.get(self.active) else { return };
         if self.is_unfit(self.active) {
             let why = match active.stand {
@@ -460,10 +472,10 @@ impl Roster {
             if let Some(best) = self.in_order(Tried::default(), now).filter(fit).filter(|_| due) {
                 self.promote(best, why, now);
             }
-        } else if fail_back
-            && self.active != self.home
+        } else if self.fails_back()
             && now >= self.held_until
             && !self.is_unfit(self.home)
+            && !self.seats[self.home].on_trial
         {
             self.promote(self.home, Why::Recovered, now);
         }
@@ -522,6 +534,7 @@ impl Roster {
     /// An answer speaks for a replica that did not stand well.
     fn redeem(&mut self, place: usize, now: u64) {
         let slow_start = self.terms.slow_start;
+        let passive = self.active().is_some();
         let seat = &mut self.seats[place];
         match seat.stand {
             // That it answers was never in doubt.
@@ -535,6 +548,8 @@ impl Roster {
                 seat.stand = Stand::Well;
                 (seat.ejections, seat.ejected_for) = (0, Duration::ZERO);
             }
+            // It may be the one that fail-back leads to.
+            Stand::Ramping { .. } if passive => {}
             Stand::Ramping { .. } | Stand::Well => return,
         }
         self.settle(now);
