@@ -208,6 +208,9 @@ async fn all_dead_is_one_clear_error_in_time_and_passes_by_itself() {
             sleep(SECOND / 10).await;
         }
         assert_eq!(start.elapsed(), 5 * SECOND, "nobody waited");
+        let standing = service.handle().standing();
+        assert_eq!((standing.healthy, standing.of), (0, 3), "{standing:?}");
+        assert_eq!(standing, *service.handle().subscribe().borrow());
         // The last of them comes back: first attempts are spread over all, the second ones go to
         // the one that is known to answer.
         probes[2].otherwise(Act::answer());

@@ -202,6 +202,8 @@ impl Desk {
                 Note::Demoted { place, why } => Event::Demoted { replica: number(place), why },
                 Note::Panicking { healthy, of } => Event::Panicking { healthy, of },
                 Note::Calmed { healthy, of } => Event::Calmed { healthy, of },
+                // Seen in the standing, and told once it comes to more.
+                Note::Doubted => continue,
             });
         }
     }

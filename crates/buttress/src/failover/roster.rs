@@ -117,12 +117,32 @@ pub(super) enum Fate {
 /// What is told of a change, after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Note {
-    Ejected { place: usize, why: Why, wait: Option<Duration> },
-    Readmitted { place: usize },
-    Promoted { place: usize, why: Why },
-    Demoted { place: usize, why: Why },
-    Panicking { healthy: u32, of: u32 },
-    Calmed { healthy: u32, of: u32 },
+    Ejected {
+        place: usize,
+        why: Why,
+        wait: Option<Duration>,
+    },
+    Readmitted {
+        place: usize,
+    },
+    Promoted {
+        place: usize,
+        why: Why,
+    },
+    Demoted {
+        place: usize,
+        why: Why,
+    },
+    Panicking {
+        healthy: u32,
+        of: u32,
+    },
+    Calmed {
+        healthy: u32,
+        of: u32,
+    },
+    /// A replica that is needed looks ill, or does no more.
+    Doubted,
 }
 
 /// What is asked for from outside.
@@ -512,6 +532,7 @@ impl Roster {
             self.notes.push(Note::Ejected { place, why, wait: Some(wait) });
         } else if seat.stand != Stand::Suspect {
             seat.stand = Stand::Suspect;
+            self.notes.push(Note::Doubted);
         } else {
             return;
         }
@@ -543,7 +564,10 @@ impl Roster {
                 self.readmit(place, now);
                 self.seats[place].on_trial = false;
             }
-            Stand::Suspect => seat.stand = Stand::Well,
+            Stand::Suspect => {
+                seat.stand = Stand::Well;
+                self.notes.push(Note::Doubted);
+            }
             Stand::Ramping { since } if now.saturating_sub(since) >= slow_start => {
                 seat.stand = Stand::Well;
                 (seat.ejections, seat.ejected_for) = (0, Duration::ZERO);
