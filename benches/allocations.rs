@@ -8,7 +8,8 @@ use std::{
 };
 
 use buttress::{
-    BreakerLayer, DegradeLayer, HedgeLayer, LimitLayer, Once, QuorumLayer, RetryLayer, TimeoutLayer,
+    BreakerLayer, DegradeLayer, FailoverLayer, HedgeLayer, LimitLayer, Once, QuorumLayer,
+    RetryLayer, TimeoutLayer,
 };
 use buttress_benches::{Bare, Kind, Subject, runtime};
 use tower::{Layer, Service, ServiceBuilder};
@@ -76,6 +77,8 @@ fn a_call_that_waits_allocates_once_for_its_hedge_and_never_else() {
     assert_eq!(of_a_call_that_waits(RetryLayer::new().layer(Bare)), 0);
     assert_eq!(of_a_call_that_waits(BreakerLayer::default().layer(Bare)), 0);
     assert_eq!(of_a_call_that_waits(LimitLayer::adaptive().layer(Bare)), 0);
+    let failover = FailoverLayer::active_active().standby("other", Bare);
+    assert_eq!(of_a_call_that_waits(failover.layer(Bare)), 0);
     assert_eq!(of_a_call_that_waits(hedge.clone().replay(Once).layer(Bare)), 0);
     assert_eq!(of_a_call_that_waits(hedge.clone().layer(Bare)), 1);
     let stack = ServiceBuilder::new()

@@ -3,8 +3,8 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use buttress::{
-    Backoff, BreakerLayer, Budget, DegradeLayer, HedgeLayer, LimitLayer, Once, Quantile,
-    QuorumLayer, Ratio, RetryLayer, TimeoutLayer, Trigger, Window,
+    Backoff, BreakerLayer, Budget, DegradeLayer, FailoverLayer, HedgeLayer, LimitLayer, Once,
+    Quantile, QuorumLayer, Ratio, RetryLayer, TimeoutLayer, Trigger, Window,
 };
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -124,6 +124,14 @@ pub(crate) fn quorum_by_key() -> Run {
 
 pub(crate) fn quorum_lazy() -> Run {
     Run::service(QuorumLayer::of(3).lazy(LONG).layer(Bare))
+}
+
+pub(crate) fn failover_active() -> Run {
+    Run::service(FailoverLayer::active_active().over(["a", "b", "c"].map(|name| (name, Bare))))
+}
+
+pub(crate) fn failover_passive() -> Run {
+    Run::service(FailoverLayer::active_passive().standby("other", Bare).layer(Bare))
 }
 
 pub(crate) fn stack() -> Run {

@@ -10,8 +10,11 @@ use backon::{ExponentialBuilder, Retryable};
 use recloser::{AsyncRecloser, Recloser};
 use tower::{
     Layer, Service, ServiceBuilder,
+    balance::p2c::Balance,
+    discover::ServiceList,
     hedge::{self, Hedge},
     limit::ConcurrencyLimitLayer,
+    load::{CompleteOnResponse, PendingRequests},
     load_shed::LoadShed,
     retry::{self, RetryLayer},
     timeout::TimeoutLayer,
@@ -20,6 +23,7 @@ use tower_resilience::{
     UnifiedErrors,
     adaptive::{AdaptiveLimiterLayer, Aimd},
     circuitbreaker::CircuitBreakerLayer,
+    outlier::{OutlierDetectionLayer, OutlierDetector},
     prelude::{BulkheadLayer, HedgeLayer, RetryLayer as Repeats, TimeLimiterLayer},
 };
 
@@ -77,6 +81,30 @@ pub(crate) fn tower_hedge() -> Run {
     // Told of calls that took a second, it is prepared to hedge each call and never comes to it.
     let told = [1_000; 32];
     Run::service(Hedge::new_with_mock_latencies(Bare, Always, 10, 0.95, HOUR, &told))
+}
+
+/// Balances by the calls under way, which it does not see fail.
+fn balanced<S>(replicas: impl Iterator<Item = S>) -> Run
+where
+    S: Service<u64, Error: Into<tower::BoxError>> + 'static,
+{
+    let replicas = replicas.map(|s| PendingRequests::new(s, CompleteOnResponse::default()));
+    Run::service(Balance::new(ServiceList::new::<u64>(replicas.collect::<Vec<_>>())))
+}
+
+pub(crate) fn tower_balance() -> Run {
+    balanced([Bare; 3].into_iter())
+}
+
+/// As its documentation has it: a balancer passes over what is ejected.
+pub(crate) fn resilience_outlier() -> Run {
+    let detector = OutlierDetector::new();
+    balanced(["a", "b", "c"].into_iter().map(|name| {
+        detector.register(name, 5);
+        let layer = OutlierDetectionLayer::builder().detector(detector.clone());
+        let layer = layer.instance_name(name).build().expect("it has a name and a detector");
+        layer.layer(Bare)
+    }))
 }
 
 pub(crate) fn resilience_timeout() -> Run {

@@ -13,9 +13,10 @@ use std::{
 };
 
 use buttress::{
-    Answers, Backoff, BreakerHandle, BreakerLayer, Budget, Cusum, DegradeLayer, Factor, HedgeLayer,
-    Jitter, Kind, LimitLayer, Once, Quantile, QuorumLayer, Ratio, Rejection, RetryLayer,
-    Thresholds, TimeoutLayer, Trigger, Verdict, breaker::State, quorum::ByKey,
+    Answers, Backoff, BreakerHandle, BreakerLayer, Budget, Cusum, DegradeLayer, Factor,
+    FailoverLayer, HedgeLayer, Jitter, Kind, LimitLayer, Once, Quantile, QuorumLayer, Ratio,
+    Rejection, RetryLayer, Thresholds, TimeoutLayer, Trigger, Verdict, breaker::State,
+    quorum::ByKey,
 };
 use buttress_sim::probe::{
     Act, Alarm, Hold, ProbeError, ProbeHandle, ProbeReply, ProbeRequest, ProbeService, Readiness,
@@ -164,6 +165,40 @@ fn table() -> Vec<Row> {
             let start = NonZeroU32::new(3).unwrap();
             boxed(LimitLayer::adaptive().start(start).period(SECOND), s)
         }),
+        Row {
+            lazy: true,
+            ..row("failover, all active", |s| {
+                boxed(FailoverLayer::active_active().standby("other", s.clone()), s)
+            })
+        },
+        Row {
+            lazy: true,
+            ..row("failover, all active, touchy", |s| {
+                let layer = FailoverLayer::active_active().failures(NonZeroU32::MIN);
+                boxed(layer.attempts(3).standby("b", s.clone()).standby("c", s.clone()), s)
+            })
+        },
+        Row {
+            lazy: true,
+            ..row("failover, one active", |s| {
+                boxed(FailoverLayer::active_passive().standby("other", s.clone()), s)
+            })
+        },
+        Row {
+            lazy: true,
+            ..row("failover, one active, touchy", |s| {
+                let layer = FailoverLayer::active_passive().failures(NonZeroU32::MIN);
+                let layer = layer.hold_down(Duration::ZERO).budget(Budget::default().cap(1));
+                boxed(layer.standby("other", s.clone()), s)
+            })
+        },
+        Row {
+            lazy: true,
+            ..row("failover once", |s| {
+                let layer = FailoverLayer::active_passive().standby("other", s.clone());
+                boxed(layer.replay(Once), s)
+            })
+        },
         row("the stack", |s| {
             let stack = ServiceBuilder::new()
                 .layer(TimeoutLayer::new(20 * SECOND))
@@ -731,10 +766,14 @@ async fn who_waits_behind_a_circuit_that_opens_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn an_error_that_is_acceptable_ends_the_call() {
     let fine = |_: Result<&ProbeReply, &ProbeError>| Verdict::success();
-    let stacks: [(&str, fn(Stack, Fine) -> Stack); 3] = [
+    let stacks: [(&str, fn(Stack, Fine) -> Stack); 4] = [
         ("retry", |s, fine| boxed(retry().classify(fine), s)),
         ("hedge", |s, fine| boxed(hedge().classify(fine), s)),
         ("breaker", |s, fine| boxed(touchy().classify(fine), s)),
+        ("failover", |s, fine| {
+            let layer = FailoverLayer::active_passive().standby("other", s.clone());
+            boxed(layer.classify(fine), s)
+        }),
     ];
     type Fine = fn(Result<&ProbeReply, &ProbeError>) -> Verdict;
     for (name, over) in stacks {

@@ -6,6 +6,7 @@ mod breaker;
 mod budget;
 mod contract;
 mod degrade;
+mod failover;
 mod hedge;
 mod http;
 mod limit;

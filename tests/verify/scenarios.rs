@@ -3,6 +3,7 @@
 use crate::{
     bucket::{Bucket, TOKEN, Terms},
     run::Scenario,
+    shelf::Shelf,
     sync::{Arc, AtomicU64, Ordering, explore, thread},
 };
 
@@ -67,6 +68,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             // Half a token was left and half came in: the withdrawal came before or after it.
             let withdrawn = if got[1] { TOKEN } else { 0 };
             assert_eq!(bucket.balance() + withdrawn, TOKEN);
+        });
+    }),
+    ("failover: whoever takes an instance gets one, and the shelf never runs out", || {
+        explore(|| {
+            let shelf = Arc::new(Shelf::new(7));
+            let got = together(twice(&shelf, |shelf| {
+                let instance = shelf.take();
+                shelf.put(instance);
+                instance
+            }));
+            assert_eq!(got, [7, 7]);
+            assert_eq!(shelf.take(), 7);
         });
     }),
     ("canary: a planted race is found", || {

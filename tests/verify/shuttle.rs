@@ -29,6 +29,8 @@ mod limit;
 mod ratio;
 mod run;
 mod scenarios;
+#[path = "../../crates/buttress/src/failover/shelf.rs"]
+mod shelf;
 
 // What the cores take from the crate they live in.
 use buttress::{Backoff, Why};

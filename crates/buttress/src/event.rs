@@ -122,6 +122,64 @@ pub enum Event {
         /// How they voted.
         votes: Votes,
     },
+    /// A replica gets no more calls. Replicas are numbered from 1, in the order of the list.
+    Ejected {
+        /// Which replica.
+        replica: u32,
+        /// What speaks against it.
+        why: Why,
+        /// For how long, `None` until told otherwise.
+        wait: Option<Duration>,
+    },
+    /// A replica gets calls again.
+    Readmitted {
+        /// Which replica.
+        replica: u32,
+    },
+    /// A replica became the active one.
+    Promoted {
+        /// Which replica.
+        replica: u32,
+        /// What made it so.
+        why: Why,
+    },
+    /// A replica is not the active one any more.
+    Demoted {
+        /// Which replica.
+        replica: u32,
+        /// What made it so.
+        why: Why,
+    },
+    /// So many replicas look ill that all are used.
+    Panicking {
+        /// How many look well.
+        healthy: u32,
+        /// Of how many.
+        of: u32,
+    },
+    /// Enough replicas look well again for the others to be left alone.
+    Calmed {
+        /// How many look well.
+        healthy: u32,
+        /// Of how many.
+        of: u32,
+    },
+    /// A call goes to another replica.
+    Diverted {
+        /// The attempt to come.
+        attempt: u32,
+        /// Which replica.
+        replica: u32,
+        /// What became of the attempt before.
+        why: Why,
+    },
+    /// A replica that was chosen for a call was not ready for it.
+    PassedOver {
+        /// Which replica.
+        replica: u32,
+        /// Whether it failed or took too long.
+        why: Why,
+    },
 }
 
 /// The reason for something done or not done.
@@ -176,6 +234,10 @@ pub enum Why {
     Overload,
     /// All is well, and more is asked for.
     Growth,
+    /// Answers take far longer than those of others.
+    Latency,
+    /// A health check says so.
+    Health,
     /// Told so from outside.
     Command,
 }
@@ -208,6 +270,8 @@ impl Why {
             Why::Recovered => "recovered",
             Why::Overload => "overload",
             Why::Growth => "growth",
+            Why::Latency => "latency",
+            Why::Health => "health",
             Why::Command => "command",
         }
     }
@@ -253,6 +317,8 @@ where
 /// `delay` (seconds), `state`, `from`, `to` and `why`; of votes `needed`, `agree`, `dissent` and `failed`.
 /// Circuits that open and levels that become worse are told as warnings, circuits that close and
 /// levels that become better as information, the rest as debug events.
+/// `delay` (seconds), `replica`, `healthy`, `of` and `why`. A circuit that opens and a change for
+/// the worse in a roster are warnings, their recoveries information, the rest debug events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tracing;
 
@@ -329,6 +395,30 @@ impl Observe for Tracing {
                     dissent = dissent,
                     failed = votes.failed
                 );
+            }
+            Event::Ejected { replica, why, wait } => tell!(
+                WARN,
+                "ejected",
+                replica = replica,
+                delay = wait.as_ref().map(seconds),
+                why = why.as_str()
+            ),
+            Event::Readmitted { replica } => tell!(INFO, "readmitted", replica = replica),
+            Event::Promoted { replica, why } => {
+                tell!(WARN, "promoted", replica = replica, why = why.as_str());
+            }
+            Event::Demoted { replica, why } => {
+                tell!(WARN, "demoted", replica = replica, why = why.as_str());
+            }
+            Event::Panicking { healthy, of } => {
+                tell!(WARN, "panicking", healthy = healthy, of = of);
+            }
+            Event::Calmed { healthy, of } => tell!(INFO, "calmed", healthy = healthy, of = of),
+            Event::Diverted { attempt, replica, why } => {
+                tell!(DEBUG, "diverted", attempt = attempt, replica = replica, why = why.as_str());
+            }
+            Event::PassedOver { replica, why } => {
+                tell!(DEBUG, "passed_over", replica = replica, why = why.as_str());
             }
         }
     }

@@ -6,8 +6,8 @@ use tower::{ServiceBuilder, layer::util::Stack};
 use tower_layer::Layer;
 
 use crate::{
-    BreakerLayer, CallError, DegradeLayer, HedgeLayer, LimitLayer, QuorumLayer, RetryLayer,
-    TimeoutLayer,
+    BreakerLayer, CallError, DegradeLayer, FailoverLayer, HedgeLayer, LimitLayer, QuorumLayer,
+    RetryLayer, TimeoutLayer,
     stack::{Disorder, outline},
 };
 
@@ -59,6 +59,11 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
     ) -> ServiceBuilder<Stack<QuorumLayer<A, C, R, T>, L>>;
     /// Lets only so many calls run at once. See [`limit`](crate::limit).
     fn limit<M>(self, layer: LimitLayer<M>) -> ServiceBuilder<Stack<LimitLayer<M>, L>>;
+    /// Calls one of several replicas. See [`failover`](crate::failover).
+    fn failover<S, C, R>(
+        self,
+        layer: FailoverLayer<S, C, R>,
+    ) -> ServiceBuilder<Stack<FailoverLayer<S, C, R>, L>>;
 
     /// Bounds the time of a call, or of an attempt. See [`timeout`](crate::timeout).
     fn time_limit(self, limit: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
@@ -125,6 +130,12 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         self.layer(layer)
     }
     fn limit<M>(self, layer: LimitLayer<M>) -> ServiceBuilder<Stack<LimitLayer<M>, L>> {
+        self.layer(layer)
+    }
+    fn failover<S, C, R>(
+        self,
+        layer: FailoverLayer<S, C, R>,
+    ) -> ServiceBuilder<Stack<FailoverLayer<S, C, R>, L>> {
         self.layer(layer)
     }
 

@@ -35,6 +35,7 @@
 //! | [`RetryLayer`] | what may pass is tried again later | a restart, a rate limit |
 //! | [`BreakerLayer`] | what is broken is left alone | an outage |
 //! | [`LimitLayer`] | only so many calls run at once: a fixed number, or what is found to be good | overload |
+//! | [`FailoverLayer`] | of several replicas, one that is well is called | a replica that is down |
 //! | [`TimeoutLayer`] | attempts and calls end in time | a hang |
 //! | [`DegradeLayer`] | several services answer together, as far as they can | a part that is gone |
 //! | [`QuorumLayer`] | several are asked, and enough of them must agree | a wrong answer |
@@ -147,6 +148,7 @@ mod classify;
 pub mod degrade;
 mod event;
 mod ext;
+pub mod failover;
 mod fan;
 pub mod hedge;
 #[cfg(feature = "http")]
@@ -174,6 +176,7 @@ pub use self::{
     degrade::{Answers, Degrade, DegradeHandle, DegradeLayer, Thresholds},
     event::{Event, Observe, Teller, Tracing, Why},
     ext::ServiceBuilderExt,
+    failover::{Failover, FailoverHandle, FailoverLayer},
     hedge::{Hedge, HedgeHandle, HedgeLayer, OnFailure},
     limit::{Limit, LimitHandle, LimitLayer},
     quorum::{Agree, Disagreement, Quorum, QuorumLayer, Tolerance},

@@ -1,0 +1,7 @@
+//! Criterion: several replicas behind one call, beside its peers.
+
+mod compare;
+
+fn main() {
+    compare::compare("failover");
+}

@@ -1,0 +1,564 @@
+//! The roster against a naive one, and what must hold of it whatever happens.
+//!
+//! The naive one keeps the outcomes of each replica as a list, and looks at all of it every time.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{
+    roster::{Balance, Command, Fate, Note, Order, Outcome, Roster, Terms, Ticket, Tried},
+    seat::{Health, Stand},
+};
+use crate::{Backoff, Jitter};
+
+const BASE: u64 = 100;
+const LONGEST: u64 = 400;
+const SLOW_START: u64 = 150;
+const HOLD_DOWN: u64 = 250;
+const LONGEST_REST: u64 = 80;
+
+fn terms(order: Order, failures: u32, most_ejected: f64, panic_above: f64) -> Terms {
+    let nanos = Duration::from_nanos;
+    Terms {
+        order,
+        failures,
+        rate: f64::INFINITY,
+        fewest_calls: 1,
+        stretch: 1,
+        slower: f64::INFINITY,
+        slower_by: 1,
+        ejection: Backoff::exponential(nanos(BASE), nanos(LONGEST)).jitter(Jitter::None),
+        most_ejected,
+        panic_above,
+        slow_start: SLOW_START,
+        longest_rest: LONGEST_REST,
+    }
+}
+
+const ACTIVE: Order = Order::Active(Balance::TwoChoices);
+const PASSIVE: Order = Order::Passive { hold_down: HOLD_DOWN, fail_back: false };
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Wait(u64),
+    /// A call, which tries another replica so often.
+    Call {
+        more: u8,
+        unit: f64,
+    },
+    /// The end of one of the calls under way.
+    End(usize, Outcome),
+    Command(usize, Command),
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let outcome = prop_oneof![
+        4 => (0_u64..1_000).prop_map(|ran| Outcome::Good { ran }),
+        8 => Just(Outcome::Bad),
+        1 => (0_u64..200).prop_map(|asked| Outcome::Rest { asked }),
+        1 => Just(Outcome::Nothing),
+    ];
+    let health = prop_oneof![Just(Health::Ill), Just(Health::Healthy), Just(Health::Unknown)];
+    let command = prop_oneof![
+        1 => Just(Command::Promote),
+        1 => Just(Command::Drain),
+        2 => Just(Command::Restore),
+        3 => health.prop_map(Command::Health),
+    ];
+    let op = prop_oneof![
+        4 => (0_u64..120).prop_map(Op::Wait),
+        10 => (0_u8..3, 0.0_f64..1.0).prop_map(|(more, unit)| Op::Call { more, unit }),
+        12 => (0_usize..8, outcome).prop_map(|(which, outcome)| Op::End(which, outcome)),
+        1 => (0_usize..6, command).prop_map(|(place, command)| Op::Command(place, command)),
+    ];
+    prop::collection::vec(op, 0..80)
+}
+
+/// A replica as the naive roster keeps it.
+#[derive(Clone, Debug, Default)]
+struct Naive {
+    /// Whether each outcome was good, since it last changed its stand.
+    history: Vec<bool>,
+    /// How often it changed.
+    age: u64,
+    ejected_until: Option<u64>,
+    suspect: bool,
+    back_since: Option<u64>,
+    on_trial: bool,
+    ejections: u32,
+    rests_until: u64,
+    drained: bool,
+    health: Health,
+    running: u32,
+}
+
+impl Naive {
+    fn callable(&self) -> bool {
+        !self.drained && self.health != Health::Ill
+    }
+    fn fit(&self) -> bool {
+        self.callable() && self.ejected_until.is_none()
+    }
+    fn ill(&self) -> bool {
+        self.health == Health::Ill || self.suspect || self.ejected_until.is_some()
+    }
+    fn renew(&mut self) {
+        self.history.clear();
+        self.age += 1;
+        (self.suspect, self.ejected_until, self.back_since) = (false, None, None);
+    }
+    fn come_back(&mut self, now: u64) {
+        self.renew();
+        (self.back_since, self.on_trial) = (Some(now), true);
+    }
+    fn stand(&self) -> &'static str {
+        match self {
+            Self { ejected_until: Some(_), .. } => "ejected",
+            Self { suspect: true, .. } => "suspect",
+            Self { back_since: Some(_), .. } => "ramping",
+            _ => "well",
+        }
+    }
+}
+
+fn stand(stand: Stand) -> &'static str {
+    match stand {
+        Stand::Well => "well",
+        Stand::Suspect => "suspect",
+        Stand::Ejected { .. } => "ejected",
+        Stand::Ramping { .. } => "ramping",
+    }
+}
+
+struct Model {
+    terms: Terms,
+    seats: Vec<Naive>,
+    active: usize,
+    home: usize,
+    held_until: u64,
+}
+
+impl Model {
+    fn passive(&self) -> Option<bool> {
+        match self.terms.order {
+            Order::Passive { fail_back, .. } => Some(fail_back),
+            Order::Active(_) => None,
+        }
+    }
+
+    /// In which order replicas are chosen.
+    fn rank(&self, place: usize, first: bool, now: u64) -> u32 {
+        let first = first && self.passive().is_none();
+        let seat = &self.seats[place];
+        let at_home = self.passive().is_some() && place == self.active;
+        match seat.stand() {
+            "ejected" => 4,
+            "suspect" if first => 0,
+            "suspect" => 3,
+            _ if seat.rests_until > now => 2,
+            "ramping" if seat.on_trial && !first && !at_home => 1,
+            _ => 0,
+        }
+    }
+
+    fn panicking(&self) -> bool {
+        let here: Vec<_> = self.seats.iter().filter(|seat| !seat.drained).collect();
+        let ill = here.iter().filter(|seat| seat.ill()).count();
+        self.passive().is_none() && ill as f64 > self.terms.panic_above * here.len() as f64
+    }
+
+    fn come_back(&mut self, now: u64) {
+        for seat in &mut self.seats {
+            if seat.callable() && seat.ejected_until.is_some_and(|until| until <= now) {
+                seat.come_back(now);
+            }
+        }
+        self.reconsider(now);
+    }
+
+    fn reconsider(&mut self, now: u64) {
+        let Some(fail_back) = self.passive() else { return };
+        let active = &self.seats[self.active];
+        if !active.fit() {
+            let fit = (0..self.seats.len()).filter(|place| self.seats[*place].fit());
+            // Whoever answered took no time at all: that is faster than what was never seen.
+            let best = fit.min_by_key(|place| {
+                let seat = &self.seats[*place];
+                (self.rank(*place, false, now), !seat.history.contains(&true), *place)
+            });
+            if let Some(best) = best.filter(|_| active.drained || now >= self.held_until) {
+                self.promote(best, now);
+            }
+        } else if fail_back
+            && self.active != self.home
+            && now >= self.held_until
+            && self.seats[self.home].fit()
+            && !self.seats[self.home].on_trial
+        {
+            self.promote(self.home, now);
+        }
+    }
+
+    fn promote(&mut self, place: usize, now: u64) {
+        for changed in [self.active, place] {
+            self.seats[changed].age += 1;
+        }
+        self.active = place;
+        self.held_until = now + HOLD_DOWN;
+    }
+
+    fn end(&mut self, place: usize, outcome: Outcome, now: u64) {
+        let passive = self.passive().is_some();
+        let seat = &mut self.seats[place];
+        match outcome {
+            Outcome::Nothing => return,
+            Outcome::Rest { asked } => {
+                if asked > 0 {
+                    seat.rests_until = seat.rests_until.max(now + asked.min(LONGEST_REST));
+                }
+                return;
+            }
+            Outcome::Good { .. } => {
+                seat.history.push(true);
+                seat.on_trial = false;
+                if seat.ejected_until.is_some() {
+                    seat.come_back(now);
+                    seat.on_trial = false;
+                } else if seat.suspect {
+                    seat.suspect = false;
+                    seat.back_since = None;
+                } else if seat.back_since.is_some_and(|since| now - since >= SLOW_START) {
+                    seat.back_since = None;
+                    seat.ejections = 0;
+                } else if seat.back_since.is_none() || !passive {
+                    return;
+                }
+            }
+            Outcome::Bad => {
+                seat.history.push(false);
+                let row = seat.history.iter().rev().take_while(|good| !**good);
+                let row = row.count() as u32;
+                if seat.ejected_until.is_some() || !(seat.on_trial || row >= self.terms.failures) {
+                    return;
+                }
+                if self.spare(place) {
+                    let seat = &mut self.seats[place];
+                    seat.renew();
+                    seat.ejections += 1;
+                    let wait = (BASE << (seat.ejections - 1).min(20)).min(LONGEST);
+                    seat.ejected_until = Some(now + wait);
+                } else if !self.seats[place].suspect {
+                    self.seats[place].suspect = true;
+                } else {
+                    return;
+                }
+            }
+        }
+        self.reconsider(now);
+    }
+
+    fn spare(&self, place: usize) -> bool {
+        let ejected = self.seats.iter().filter(|seat| seat.ejected_until.is_some()).count();
+        let most = (self.terms.most_ejected * self.seats.len() as f64).floor() as usize;
+        let others = (0..self.seats.len()).filter(|other| *other != place);
+        self.passive().is_some()
+            || ejected < most && others.map(|other| &self.seats[other]).any(Naive::fit)
+    }
+
+    fn command(&mut self, place: usize, command: Command, now: u64) -> bool {
+        let active = self.active;
+        let Some(seat) = self.seats.get_mut(place) else { return false };
+        let before = seat.callable();
+        match command {
+            Command::Promote => {
+                if !before || matches!(self.terms.order, Order::Active(_)) {
+                    return false;
+                }
+                if seat.ejected_until.is_some() {
+                    seat.come_back(now);
+                }
+                self.home = place;
+                if place != active {
+                    self.promote(place, now);
+                }
+            }
+            Command::Drain => seat.drained = true,
+            Command::Restore => seat.drained = false,
+            Command::Health(health) => {
+                seat.health = health;
+                if health == Health::Healthy && seat.ejected_until.is_some() {
+                    seat.come_back(now);
+                }
+            }
+        }
+        let seat = &mut self.seats[place];
+        match (before, seat.callable()) {
+            (true, false) => seat.renew(),
+            (false, true) => seat.come_back(now),
+            _ => {}
+        }
+        self.come_back(now);
+        true
+    }
+}
+
+/// What a choice may not be, by the plain rules.
+fn check_choice(model: &Model, tried: &[usize], chosen: Option<usize>, now: u64) {
+    let open: Vec<usize> = (0..model.seats.len())
+        .filter(|place| !tried.contains(place) && model.seats[*place].callable())
+        .collect();
+    let Some(chosen) = chosen else {
+        assert!(open.is_empty(), "{open:?} are left");
+        return;
+    };
+    assert!(open.contains(&chosen), "{chosen} is not among {open:?}");
+    let first = tried.is_empty();
+    if model.panicking() && first {
+        return;
+    }
+    let fails_back = model.passive() == Some(true) && model.active != model.home;
+    if first && fails_back && now >= model.held_until && open.contains(&model.home) {
+        let home = &model.seats[model.home];
+        if model.rank(model.home, true, now) == 1 && home.running == 0 {
+            assert_eq!(chosen, model.home, "a call finds out whether it is back");
+            return;
+        }
+    }
+    let rank = |place| model.rank(place, first, now);
+    assert!(open.iter().all(|other| rank(*other) >= rank(chosen)), "{chosen} of {open:?}");
+    if model.passive().is_some() && open.contains(&model.active) {
+        // When all are ill they are tried in turns.
+        let as_good = rank(model.active) == rank(chosen) && rank(chosen) < 4;
+        assert!(!as_good || chosen == model.active, "{chosen}, not {}", model.active);
+    }
+}
+
+fn run(terms: Terms, members: usize, ops: Vec<Op>) {
+    let mut roster = Roster::new(terms, (0..members).map(|_| (1, 0)));
+    let seats = vec![Naive::default(); members];
+    let mut model = Model { terms, seats, active: 0, home: 0, held_until: 0 };
+    let most = (terms.most_ejected * members as f64).floor() as usize;
+    let (mut now, mut running) = (0, Vec::<(Ticket, u64)>::new());
+    let mut promoted = None;
+    for op in ops {
+        let mut commanded = false;
+        match op {
+            Op::Wait(time) => now += time,
+            Op::Call { more, unit } => {
+                let (mut tried, mut places) = (Tried::default(), Vec::new());
+                for _ in 0..=more {
+                    let ticket = roster.choose(tried, || now, || unit);
+                    model.come_back(now);
+                    let place = ticket.map(|ticket| ticket.place);
+                    check_choice(&model, &places, place, now);
+                    let Some(ticket) = ticket else { break };
+                    tried.add(ticket.place);
+                    places.push(ticket.place);
+                    let seat = &mut model.seats[ticket.place];
+                    seat.running += 1;
+                    running.push((ticket, seat.age));
+                }
+            }
+            Op::End(which, outcome) => {
+                if running.is_empty() {
+                    continue;
+                }
+                // Latency decides only between standbys: see there.
+                let outcome = match outcome {
+                    Outcome::Good { .. } if model.passive().is_some() => Outcome::Good { ran: 0 },
+                    outcome => outcome,
+                };
+                let (ticket, age) = running.swap_remove(which % running.len());
+                let seat = &mut model.seats[ticket.place];
+                seat.running -= 1;
+                let stale = seat.age != age;
+                let fate = roster.record(ticket, outcome, || now, || 0.5);
+                assert_eq!(fate, if stale { Fate::Stale } else { Fate::Counted });
+                if !stale {
+                    model.end(ticket.place, outcome, now);
+                }
+            }
+            Op::Command(place, command) => {
+                commanded = true;
+                let obeyed = roster.command(place, command, now);
+                assert_eq!(obeyed, model.command(place, command, now));
+            }
+        }
+        for (place, (ours, theirs)) in roster.seats().iter().zip(&model.seats).enumerate() {
+            assert_eq!(stand(ours.stand), theirs.stand(), "{place} after {op:?}");
+            assert_eq!(ours.in_flight, theirs.running, "{place} after {op:?}");
+            if let Stand::Ejected { until, .. } = ours.stand {
+                assert_eq!(Some(until), theirs.ejected_until);
+            }
+        }
+        let ejected = roster.seats().iter().filter(|seat| seat.is_ejected()).count();
+        let notes = roster.take_notes();
+        match model.passive() {
+            None => {
+                assert!(ejected <= most, "{ejected} are ejected, more than {most}");
+                // Rest and waiting change nothing that panic depends on.
+                assert_eq!(roster.is_panicking(), model.panicking(), "after {op:?}");
+            }
+            Some(_) => {
+                assert_eq!(roster.active(), Some(model.active), "after {op:?}");
+                let promotions =
+                    notes.iter().filter(|note| matches!(note, Note::Promoted { .. })).count();
+                if promotions > 0 {
+                    let early = promoted.is_some_and(|last| now < last + HOLD_DOWN);
+                    let drained = model.seats.iter().any(|seat| seat.drained);
+                    assert!(commanded || drained || !early, "it flaps");
+                    assert!(commanded || promotions == 1);
+                    promoted = Some(now);
+                }
+            }
+        }
+    }
+    for (ticket, _) in running {
+        roster.record(ticket, Outcome::Nothing, || now, || 0.5);
+    }
+    assert!(roster.seats().iter().all(|seat| seat.in_flight == 0));
+}
+
+proptest! {
+    #[test]
+    fn active_active_agrees_with_the_naive_roster(
+        members in 1_usize..6, failures in 1_u32..4, least_load: bool,
+        most in prop::sample::select(vec![0.1, 0.34, 0.5, 0.75, 1.0]),
+        panic in prop::sample::select(vec![0.2, 0.5, 1.0]), ops in ops(),
+    ) {
+        let balance = if least_load { Balance::LeastLoad } else { Balance::TwoChoices };
+        run(terms(Order::Active(balance), failures, most, panic), members, ops);
+    }
+
+    #[test]
+    fn active_passive_agrees_with_the_naive_roster(
+        members in 1_usize..5, failures in 1_u32..4, fail_back: bool, ops in ops(),
+    ) {
+        let order = Order::Passive { hold_down: HOLD_DOWN, fail_back };
+        run(terms(order, failures, 0.5, 0.5), members, ops);
+    }
+
+    #[test]
+    fn a_share_never_falls_while_it_grows(first in 0_u64..400, then in 0_u64..400) {
+        let mut roster = Roster::new(terms(ACTIVE, 1, 0.5, 0.5), [(1, 0), (1, 0)]);
+        roster.command(1, Command::Drain, 0);
+        roster.command(1, Command::Restore, 0);
+        let share = |now| roster.seats()[1].share(now, SLOW_START);
+        prop_assert!(share(first) <= share(first + then));
+        prop_assert!((0.1..=1.0).contains(&share(first)));
+    }
+}
+
+/// How many of so many calls, one after the other at the same time, go to each replica.
+fn spread(roster: &mut Roster, calls: u32, now: u64) -> Vec<u32> {
+    let mut counts = vec![0; roster.seats().len()];
+    for call in 0..calls {
+        // Evenly spread, and far apart from one call to the next.
+        let unit = (f64::from(call) * 0.618_033_988_749_895).fract();
+        let ticket = roster.choose(Tried::default(), || now, || unit).expect("one may be called");
+        counts[ticket.place] += 1;
+        roster.record(ticket, Outcome::Nothing, || now, || 0.5);
+    }
+    counts
+}
+
+#[test]
+fn load_follows_the_weights_and_the_slow_start() {
+    for balance in [Balance::TwoChoices, Balance::LeastLoad] {
+        let terms = terms(Order::Active(balance), 1, 0.5, 0.5);
+        let mut roster = Roster::new(terms, [(1, 0), (1, 0), (2, 0)]);
+        let counts = spread(&mut roster, 10_000, 0);
+        assert!(counts[2].abs_diff(5_000) < 50, "{balance:?}: {counts:?}");
+        assert!(counts[0].abs_diff(2_500) < 50, "{balance:?}: {counts:?}");
+        roster.command(0, Command::Drain, 0);
+        assert_eq!(spread(&mut roster, 100, 0)[0], 0);
+        roster.command(0, Command::Restore, 1_000);
+        let early = spread(&mut roster, 10_000, 1_000)[0];
+        let later = spread(&mut roster, 10_000, 1_000 + SLOW_START / 2)[0];
+        let at_last = spread(&mut roster, 10_000, 1_000 + SLOW_START)[0];
+        // A tenth and a half of 1, beside 1 and 2.
+        assert!(early.abs_diff(10_000 / 31) < 50, "{balance:?}: {early}");
+        assert!(later.abs_diff(10_000 / 7) < 50, "{balance:?}: {later}");
+        assert!(at_last.abs_diff(2_500) < 50, "{balance:?}: {at_last}");
+    }
+}
+
+#[test]
+fn whoever_has_less_to_do_is_chosen() {
+    for balance in [Balance::TwoChoices, Balance::LeastLoad] {
+        let terms = terms(Order::Active(balance), 1, 0.5, 0.5);
+        let mut roster = Roster::new(terms, [(1, 0), (1, 0), (4, 0)]);
+        let mut counts = [0; 3];
+        for call in 0..60 {
+            let unit = (f64::from(call) * 0.618_033_988_749_895).fract();
+            counts[roster.choose(Tried::default(), || 0, || unit).unwrap().place] += 1;
+        }
+        // In proportion to the weights, as none of the calls ends.
+        assert!((8..=12).contains(&counts[0]), "{balance:?}: {counts:?}");
+        assert!((38..=42).contains(&counts[2]), "{balance:?}: {counts:?}");
+    }
+}
+
+#[test]
+fn a_replica_far_slower_than_the_others_is_ejected() {
+    let slower = Terms { slower: 3.0, slower_by: 50, ..terms(ACTIVE, 9, 0.5, 0.5) };
+    let ejected = |latencies: [u64; 3], terms: Terms| {
+        let mut roster = Roster::new(terms, [(1, 0); 3]);
+        for _ in 0..30 {
+            for (place, ran) in latencies.into_iter().enumerate() {
+                let mut tried = Tried::default();
+                (0..3).filter(|other| *other != place).for_each(|other| tried.add(other));
+                let ticket = roster.choose(tried, || 0, || 0.5).unwrap();
+                roster.record(ticket, Outcome::Good { ran }, || 0, || 0.5);
+            }
+        }
+        let seats = roster.seats().iter();
+        seats.map(super::seat::Seat::is_ejected).collect::<Vec<_>>()
+    };
+    assert_eq!(ejected([100, 310, 100], slower), [false, true, false]);
+    assert_eq!(ejected([100, 290, 100], slower), [false; 3], "not slow enough");
+    assert_eq!(ejected([10, 55, 10], slower), [false; 3], "what is short may differ");
+    assert_eq!(ejected([100, 310, 310], slower), [false; 3], "the middle one is slow");
+    let passive = Terms { order: PASSIVE, ..slower };
+    assert_eq!(ejected([100, 310, 100], passive), [false; 3]);
+}
+
+#[test]
+fn a_share_of_failures_is_enough_once_there_are_calls_to_tell() {
+    let rate = Terms { rate: 0.5, fewest_calls: 8, stretch: 1_000, ..terms(ACTIVE, 99, 0.5, 0.5) };
+    let mut roster = Roster::new(rate, [(1, 0); 2]);
+    let mut second = Tried::default();
+    second.add(1);
+    for call in 1..=8 {
+        assert!(!roster.seats()[0].is_ejected(), "after {call} calls");
+        let ticket = roster.choose(second, || call, || 0.5).unwrap();
+        let outcome = if call % 2 == 0 { Outcome::Bad } else { Outcome::Good { ran: 0 } };
+        roster.record(ticket, outcome, || call, || 0.5);
+    }
+    assert!(roster.seats()[0].is_ejected());
+}
+
+#[test]
+fn a_standby_is_promoted_by_priority_then_latency_then_order() {
+    let promoted = |priorities: [u32; 4], latencies: [Option<u64>; 4]| {
+        let terms = terms(PASSIVE, 1, 0.5, 0.5);
+        let mut roster = Roster::new(terms, priorities.map(|priority| (1, priority)));
+        let mut record = |place: usize, outcome: Outcome| {
+            let mut tried = Tried::default();
+            (0..4).filter(|other| *other != place).for_each(|other| tried.add(other));
+            let ticket = roster.choose(tried, || 0, || 0.5).unwrap();
+            roster.record(ticket, outcome, || 0, || 0.5);
+        };
+        for (place, ran) in latencies.into_iter().enumerate() {
+            if let Some(ran) = ran {
+                record(place, Outcome::Good { ran });
+            }
+        }
+        record(0, Outcome::Bad);
+        roster.active().unwrap()
+    };
+    assert_eq!(promoted([0; 4], [None; 4]), 1);
+    assert_eq!(promoted([0, 0, 0, 0], [None, None, Some(70), Some(60)]), 3);
+    assert_eq!(promoted([0, 2, 1, 2], [None, Some(1), Some(70), None]), 2);
+}

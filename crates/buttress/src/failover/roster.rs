@@ -1,0 +1,630 @@
+//! The roster: who is called, who is left alone, who is active.
+//!
+//! Times, outcomes and random numbers in, places and notes out.
+
+use std::time::Duration;
+
+use super::seat::{Health, Rank, Seat, Stand};
+use crate::{Backoff, Why};
+
+/// What does not change while a roster lives. Times are in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) order: Order,
+    /// So many failures in a row make a replica look ill.
+    pub(super) failures: u32,
+    /// So large a share of failures does.
+    pub(super) rate: f64,
+    /// If there were so many calls.
+    pub(super) fewest_calls: u64,
+    /// The stretch of time that the share is taken of: the running one and the one before.
+    pub(super) stretch: u64,
+    /// So many times slower than the median of the others does.
+    pub(super) slower: f64,
+    /// If it is slower by so much.
+    pub(super) slower_by: u64,
+    pub(super) ejection: Backoff,
+    /// The largest share that may be ejected at the same time.
+    pub(super) most_ejected: f64,
+    /// When more than this share looks ill, all are used.
+    pub(super) panic_above: f64,
+    pub(super) slow_start: u64,
+    /// The longest that a throttled reply is heeded.
+    pub(super) longest_rest: u64,
+}
+
+/// Who is called first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// All are, in turns.
+    Active(Balance),
+    /// The active one is.
+    Passive { hold_down: u64, fail_back: bool },
+}
+
+/// How calls are spread over the replicas that are well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Balance {
+    /// Draws two replicas at random and takes the one with less to do: the default.
+    ///
+    /// Nearly as even as the least load, and callers that know the load a little late, or each
+    /// only their own, do not all run to the same replica. Michael Mitzenmacher, *The Power of
+    /// Two Choices in Randomized Load Balancing* (2001).
+    #[default]
+    TwoChoices,
+    /// Takes the replica with the least to do, one of them at random if there are several.
+    LeastLoad,
+}
+
+/// Replicas that were tried by one call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tried(u64);
+
+impl Tried {
+    pub(super) const NONE: Self = Self(0);
+
+    /// How many replicas a roster can have.
+    pub(super) const MOST: usize = u64::BITS as usize;
+
+    pub(super) const fn add(&mut self, place: usize) {
+        self.0 |= 1 << (place % Self::MOST);
+    }
+
+    const fn has(self, place: usize) -> bool {
+        self.0 & (1 << (place % Self::MOST)) != 0
+    }
+
+    pub(super) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) const fn count(self) -> u32 {
+        self.0.count_ones()
+    }
+}
+
+/// A replica was chosen for a call; it counts among those under way until the end is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket {
+    pub(super) place: usize,
+    generation: u64,
+}
+
+/// What a call came to, as far as the health of a replica is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It answered after so many nanoseconds.
+    Good {
+        ran: u64,
+    },
+    Bad,
+    /// It asked to be left alone for so long.
+    Rest {
+        asked: u64,
+    },
+    /// Nothing was learned.
+    Nothing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Counted,
+    /// The replica changed its stand since the call began.
+    Stale,
+}
+
+/// What is told of a change, after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    Ejected {
+        place: usize,
+        why: Why,
+        wait: Option<Duration>,
+    },
+    Readmitted {
+        place: usize,
+    },
+    Promoted {
+        place: usize,
+        why: Why,
+    },
+    Demoted {
+        place: usize,
+        why: Why,
+    },
+    Panicking {
+        healthy: u32,
+        of: u32,
+    },
+    Calmed {
+        healthy: u32,
+        of: u32,
+    },
+    /// A replica that is needed looks ill, or does no more.
+    Doubted,
+}
+
+/// What is asked for from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    Promote,
+    Drain,
+    Restore,
+    Health(Health),
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Roster {
+    terms: Terms,
+    seats: Vec<Seat>,
+    /// Where calls go first, if the order is passive.
+    active: usize,
+    /// Where fail-back leads.
+    home: usize,
+    /// No promotion but by command before then.
+    held_until: u64,
+    panicking: bool,
+    /// How many failures there were.
+    failures: u64,
+    /// Whether time may change anything, so that the clock must be read to choose.
+    restless: bool,
+    notes: Vec<Note>,
+}
+
+impl Roster {
+    /// A roster of replicas, each with its weight and priority.
+    pub(super) fn new(terms: Terms, members: impl IntoIterator<Item = (u32, u32)>) -> Self {
+        let seats = members.into_iter().map(|(weight, priority)| Seat::new(weight, priority));
+        Self {
+            terms,
+            seats: seats.take(Tried::MOST).collect(),
+            active: 0,
+            home: 0,
+            held_until: 0,
+            panicking: false,
+            failures: 0,
+            restless: false,
+            notes: Vec::new(),
+        }
+    }
+
+    pub(super) fn seats(&self) -> &[Seat] {
+        &self.seats
+    }
+
+    /// The active replica, where the order is passive.
+    pub(super) fn active(&self) -> Option<usize> {
+        matches!(self.terms.order, Order::Passive { .. }).then_some(self.active)
+    }
+
+    pub(super) const fn is_panicking(&self) -> bool {
+        self.panicking
+    }
+
+    /// How many look well, and of how many that are not drained.
+    pub(super) fn healthy(&self) -> (u32, u32) {
+        let standing = self.seats.iter().filter(|seat| !seat.drained);
+        standing
+            .fold((0, 0), |(healthy, of), seat| (healthy + u32::from(!seat.looks_ill()), of + 1))
+    }
+
+    /// What there is to tell since it was last asked.
+    pub(super) fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// When the first of the ejected comes back, if none other may be called.
+    pub(super) fn back_at(&self) -> Option<u64> {
+        let callable = self.seats.iter().filter(|seat| seat.is_callable());
+        let ends = callable.map(|seat| match seat.stand {
+            Stand::Ejected { until, .. } => Some(until),
+            _ => None,
+        });
+        ends.collect::<Option<Vec<u64>>>()?.into_iter().min()
+    }
+
+    /// How many have not been tried and may be.
+    pub(super) fn left(&self, tried: Tried) -> usize {
+        self.open(tried).count()
+    }
+
+    /// Chooses a replica that was not tried; `unit` gives a random number, at least 0 and below 1.
+    pub(super) fn choose(
+        &mut self,
+        tried: Tried,
+        clock: impl FnOnce() -> u64,
+        unit: impl FnOnce() -> f64,
+    ) -> Option<Ticket> {
+        let now = if self.restless { clock() } else { 0 };
+        if self.restless {
+            self.advance(now);
+        }
+        let place = match self.terms.order {
+            Order::Active(balance) => self.balanced(balance, tried, now, unit)?,
+            Order::Passive { .. } => self
+                .probed(now)
+                .filter(|_| tried.is_empty())
+                .or_else(|| self.in_order(tried, now))?,
+        };
+        let seat = self.seats.get_mut(place)?;
+        seat.in_flight += 1;
+        Some(Ticket { place, generation: seat.generation })
+    }
+
+    /// Takes note of what a call came to.
+    pub(super) fn record(
+        &mut self,
+        ticket: Ticket,
+        outcome: Outcome,
+        clock: impl FnOnce() -> u64,
+        unit: impl FnOnce() -> f64,
+    ) -> Fate {
+        let place = ticket.place;
+        let Some(seat) = self.seats.get_mut(place) else { return Fate::Stale };
+        seat.in_flight = seat.in_flight.saturating_sub(1);
+        match outcome {
+            Outcome::Good { .. } => seat.answered += 1,
+            Outcome::Bad => seat.failed += 1,
+            Outcome::Rest { .. } | Outcome::Nothing => {}
+        }
+        if seat.generation != ticket.generation {
+            return Fate::Stale;
+        }
+        match outcome {
+            Outcome::Nothing | Outcome::Rest { asked: 0 } => {}
+            Outcome::Rest { asked } => {
+                let until = clock().saturating_add(asked.min(self.terms.longest_rest));
+                seat.rests_until = seat.rests_until.max(until);
+                self.restless = true;
+            }
+            Outcome::Good { ran } => {
+                seat.streak = 0;
+                seat.on_trial = false;
+                seat.recent.answered();
+                seat.latency.answered(ran);
+                let stand = seat.stand;
+                if self.is_slow(place) {
+                    if !self.seats[place].is_ejected() {
+                        self.eject(place, Why::Latency, clock(), unit);
+                    }
+                } else if stand != Stand::Well {
+                    self.redeem(place, clock());
+                }
+            }
+            Outcome::Bad => {
+                let now = clock();
+                self.failures += 1;
+                seat.last_failure = self.failures;
+                seat.streak = seat.streak.saturating_add(1);
+                seat.recent.failed(now, self.terms.stretch);
+                let rate = seat.recent.rate(self.terms.fewest_calls);
+                let why = if seat.on_trial {
+                    Some(Why::Probe)
+                } else if seat.streak >= self.terms.failures {
+                    Some(Why::Streak)
+                } else {
+                    rate.filter(|rate| *rate >= self.terms.rate).map(|_| Why::FailureRate)
+                };
+                if let Some(why) = why.filter(|_| !seat.is_ejected()) {
+                    self.eject(place, why, now, unit);
+                }
+            }
+        }
+        Fate::Counted
+    }
+
+    /// Obeys a command from outside; `false` if it makes no sense.
+    pub(super) fn command(&mut self, place: usize, command: Command, now: u64) -> bool {
+        let Some(active) = self.seats.get(place).map(|_| self.active()) else { return false };
+        let seat = &mut self.seats[place];
+        let callable = seat.is_callable();
+        match command {
+            Command::Promote => {
+                let Some(active) = active.filter(|_| callable) else { return false };
+                if seat.is_ejected() {
+                    self.readmit(place, now);
+                }
+                self.home = place;
+                if active != place {
+                    self.promote(place, Why::Command, now);
+                }
+            }
+            Command::Drain => seat.drained = true,
+            Command::Restore => seat.drained = false,
+            Command::Health(health) => {
+                seat.health = health;
+                if health == Health::Healthy && seat.is_ejected() {
+                    self.readmit(place, now);
+                }
+            }
+        }
+        let why = if command == Command::Drain { Why::Command } else { Why::Health };
+        match (callable, self.seats[place].is_callable()) {
+            (true, false) => {
+                self.seats[place].start_over();
+                self.seats[place].stand = Stand::Well;
+                self.notes.push(Note::Ejected { place, why, wait: None });
+            }
+            (false, true) => self.readmit(place, now),
+            _ => {}
+        }
+        self.advance(now);
+        true
+    }
+
+    /// Those that may be called and were not tried.
+    fn open(&self, tried: Tried) -> impl Iterator<Item = (usize, &Seat)> {
+        let seats = self.seats.iter().enumerate();
+        seats.filter(move |(place, seat)| !tried.has(*place) && seat.is_callable())
+    }
+
+    /// Chooses among all that are as good as any.
+    fn balanced(
+        &self,
+        balance: Balance,
+        tried: Tried,
+        now: u64,
+        unit: impl FnOnce() -> f64,
+    ) -> Option<usize> {
+        // A call that failed elsewhere goes where it has the best prospects. First attempts are
+        // spread over all in panic; else over those on trial too, and over suspects, who are needed.
+        let first = tried.is_empty();
+        let rank = |seat: &Seat| match seat.rank(now) {
+            _ if first && self.panicking => Rank::Fit,
+            Rank::Suspect | Rank::OnTrial if first => Rank::Fit,
+            rank => rank,
+        };
+        let best = self.open(tried).map(|(_, seat)| rank(seat)).min()?;
+        let among = || self.open(tried).filter(|(_, seat)| rank(seat) == best);
+        let share = |seat: &Seat| seat.weight * seat.share(now, self.terms.slow_start);
+        let burden = |place: usize| {
+            let seat = &self.seats[place];
+            (f64::from(seat.in_flight) / share(seat), seat.looks_ill())
+        };
+        let lighter = |one: (f64, bool), two: (f64, bool)| {
+            one.0.total_cmp(&two.0).then(one.1.cmp(&two.1)).is_lt()
+        };
+        match balance {
+            Balance::TwoChoices => {
+                let total: f64 = among().map(|(_, seat)| share(seat)).sum();
+                // Two numbers out of one: the leading bits, and those behind them.
+                let unit = unit();
+                let other = (unit * f64::from(1 << 24)).fract();
+                let one = draw(among().map(|(place, seat)| (place, share(seat))), unit * total)?;
+                let rest = total - share(&self.seats[one]);
+                let others = among().filter(|(place, _)| *place != one);
+                let two = draw(others.map(|(place, seat)| (place, share(seat))), other * rest);
+                Some(two.filter(|two| lighter(burden(*two), burden(one))).unwrap_or(one))
+            }
+            Balance::LeastLoad => {
+                let places = || among().map(|(place, _)| place);
+                let least =
+                    places().map(burden).reduce(|a, b| if lighter(b, a) { b } else { a })?;
+                let shares = || {
+                    let least = places().filter(|place| !lighter(least, burden(*place)));
+                    least.map(|place| (place, share(&self.seats[place])))
+                };
+                let total: f64 = shares().map(|(_, share)| share).sum();
+                draw(shares(), unit() * total)
+            }
+        }
+    }
+
+    /// The one that fail-back leads to, if a call is to find out whether it is back.
+    fn probed(&self, now: u64) -> Option<usize> {
+        let due = self.fails_back() && now >= self.held_until;
+        let home = self.seats.get(self.home).filter(|_| due)?;
+        let idle = home.in_flight == 0 && home.is_callable();
+        (idle && home.rank(now) == Rank::OnTrial).then_some(self.home)
+    }
+
+    /// Whether another replica than the first is active, and not to remain so.
+    fn fails_back(&self) -> bool {
+        let Order::Passive { fail_back, .. } = self.terms.order else { return false };
+        fail_back && self.active != self.home
+    }
+
+    /// Chooses the active one, or the best of the others.
+    fn in_order(&self, tried: Tried, now: u64) -> Option<usize> {
+        let best = self.open(tried).min_by_key(|(place, seat)| {
+            let rank = match seat.rank(now) {
+                // The active one had to be tried some time.
+                Rank::OnTrial if *place == self.active => Rank::Fit,
+                // When all are ill they are tried in turns: one of them may be back.
+                Rank::Ejected => return (Rank::Ejected, false, (0, seat.last_failure, *place)),
+                rank => rank,
+            };
+            let order = (seat.priority, seat.latency.for_order(), *place);
+            (rank, *place != self.active, order)
+        });
+        best.map(|(place, _)| place)
+    }
+
+    /// Does what is due.
+    fn advance(&mut self, now: u64) {
+        for place in 0..self.seats.len() {
+            let seat = &mut self.seats[place];
+            if seat.rests_until <= now {
+                seat.rests_until = 0;
+            }
+            match seat.stand {
+                Stand::Ejected { until, .. } if until <= now && seat.is_callable() => {
+                    self.readmit(place, now);
+                }
+                _ => {}
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Draws the consequences of a change.
+    fn settle(&mut self, now: u64) {
+        self.reconsider(now);
+        let (healthy, of) = self.healthy();
+        let panicking = matches!(self.terms.order, Order::Active(_))
+            && f64::from(of - healthy) > self.terms.panic_above * f64::from(of);
+        if panicking != std::mem::replace(&mut self.panicking, panicking) {
+            self.notes.push(if panicking {
+                Note::Panicking { healthy, of }
+            } else {
+                Note::Calmed { healthy, of }
+            });
+        }
+        let displaced = self.active().is_some_and(|active| self.is_unfit(active));
+        self.restless = displaced || self.fails_back() || self.seats.iter().any(Seat::is_restless);
+    }
+
+    /// Promotes another replica if the active one is ill, or a better one is back.
+    fn reconsider(&mut self, now: u64) {
+        let Order::Passive { .. } = self.terms.order else { return };
+        let Some(active) = self.seats.get(self.active) else { return };
+        if self.is_unfit(self.active) {
+            let why = match active.stand {
+                _ if active.drained => Why::Command,
+                _ if active.health == Health::Ill => Why::Health,
+                Stand::Ejected { why, .. } => why,
+                _ => Why::Failure,
+            };
+            let due = active.drained || now >= self.held_until;
+            let fit = |place: &usize| !self.is_unfit(*place);
+            if let Some(best) = self.in_order(Tried::default(), now).filter(fit).filter(|_| due) {
+                self.promote(best, why, now);
+            }
+        } else if self.fails_back()
+            && now >= self.held_until
+            && !self.is_unfit(self.home)
+            && !self.seats[self.home].on_trial
+        {
+            self.promote(self.home, Why::Recovered, now);
+        }
+    }
+
+    fn is_unfit(&self, place: usize) -> bool {
+        self.seats.get(place).is_none_or(|seat| !seat.is_callable() || seat.is_ejected())
+    }
+
+    fn promote(&mut self, place: usize, why: Why, now: u64) {
+        let Order::Passive { hold_down, .. } = self.terms.order else { return };
+        let demoted = std::mem::replace(&mut self.active, place);
+        self.held_until = now.saturating_add(hold_down);
+        for changed in [demoted, place] {
+            if let Some(seat) = self.seats.get_mut(changed) {
+                seat.generation += 1;
+            }
+        }
+        self.notes.push(Note::Demoted { place: demoted, why });
+        self.notes.push(Note::Promoted { place, why });
+    }
+
+    /// Takes a replica out, if it can be spared.
+    fn eject(&mut self, place: usize, why: Why, now: u64, unit: impl FnOnce() -> f64) {
+        let spared = self.can_be_spared(place);
+        let Some(seat) = self.seats.get_mut(place) else { return };
+        if spared {
+            seat.ejections = seat.ejections.saturating_add(1);
+            let wait = self.terms.ejection.delay(seat.ejections, seat.ejected_for, unit());
+            seat.ejected_for = wait;
+            let until = now.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+            seat.start_over();
+            seat.stand = Stand::Ejected { until, why };
+            self.notes.push(Note::Ejected { place, why, wait: Some(wait) });
+        } else if seat.stand != Stand::Suspect {
+            seat.stand = Stand::Suspect;
+            self.notes.push(Note::Doubted);
+        } else {
+            return;
+        }
+        self.settle(now);
+    }
+
+    fn can_be_spared(&self, place: usize) -> bool {
+        // A standby that is ejected is only the last to be called, and there is always another:
+        // the active one.
+        if matches!(self.terms.order, Order::Passive { .. }) {
+            return true;
+        }
+        let ejected = self.seats.iter().filter(|seat| seat.is_ejected()).count();
+        let most = (self.terms.most_ejected * self.seats.len() as f64).floor();
+        let mut others = self.seats.iter().enumerate().filter(|(other, _)| *other != place);
+        ((ejected + 1) as f64) <= most
+            && others.any(|(_, seat)| seat.is_callable() && !seat.is_ejected())
+    }
+
+    /// An answer speaks for a replica that did not stand well.
+    fn redeem(&mut self, place: usize, now: u64) {
+        let slow_start = self.terms.slow_start;
+        let passive = self.active().is_some();
+        let seat = &mut self.seats[place];
+        match seat.stand {
+            // That it answers was never in doubt.
+            Stand::Ejected { why: Why::Latency, .. } => return,
+            Stand::Ejected { .. } => {
+                self.readmit(place, now);
+                self.seats[place].on_trial = false;
+            }
+            Stand::Suspect => {
+                seat.stand = Stand::Well;
+                self.notes.push(Note::Doubted);
+            }
+            Stand::Ramping { since } if now.saturating_sub(since) >= slow_start => {
+                seat.stand = Stand::Well;
+                (seat.ejections, seat.ejected_for) = (0, Duration::ZERO);
+            }
+            // It may be the one that fail-back leads to.
+            Stand::Ramping { .. } if passive => {}
+            Stand::Ramping { .. } | Stand::Well => return,
+        }
+        self.settle(now);
+    }
+
+    /// Lets a replica come back.
+    fn readmit(&mut self, place: usize, now: u64) {
+        let seat = &mut self.seats[place];
+        seat.start_over();
+        seat.stand = Stand::Ramping { since: now };
+        seat.on_trial = true;
+        self.notes.push(Note::Readmitted { place });
+    }
+
+    /// Whether a replica takes far longer than the others do.
+    fn is_slow(&self, place: usize) -> bool {
+        let Order::Active(_) = self.terms.order else { return false };
+        let Some(own) = self.seats[place].latency.told() else { return false };
+        let by = self.terms.slower_by as f64;
+        if own < by {
+            return false;
+        }
+        let (mut told, mut count, mut peers) = ([0.0; Tried::MOST], 0, 0);
+        let others =
+            self.open(Tried::NONE).filter(|(other, seat)| *other != place && !seat.is_ejected());
+        for (_, seat) in others {
+            peers += 1;
+            if let Some(latency) = seat.latency.told() {
+                told[count] = latency;
+                count += 1;
+            }
+        }
+        let told = &mut told[..count];
+        told.sort_unstable_by(f64::total_cmp);
+        // Of an even number the upper one of the two in the middle: the milder judge. Too few of
+        // them would judge for all.
+        told.get(count / 2).is_some_and(|median| {
+            2 * count > peers && own - median >= by && own > self.terms.slower * median
+        })
+    }
+}
+
+/// The first whose share, added to those before it, passes the point; the last if none does.
+fn draw(shares: impl Iterator<Item = (usize, f64)>, point: f64) -> Option<usize> {
+    let (mut sum, mut last) = (0.0, None);
+    for (place, share) in shares {
+        sum += share;
+        last = Some(place);
+        if point < sum {
+            break;
+        }
+    }
+    last
+}
