@@ -38,6 +38,13 @@ pub enum Event {
         /// What started it.
         why: Why,
     },
+    /// Another tier takes the place of one that failed.
+    FallingBack {
+        /// The tier to be tried.
+        tier: u32,
+        /// What led to it.
+        why: Why,
+    },
     /// An attempt that might have been made was not.
     Suppressed {
         /// The attempt that is not made.
@@ -120,6 +127,8 @@ pub enum Why {
     NotRepeatable,
     /// The failure is final.
     Permanent,
+    /// The settings leave failures of this kind as they are.
+    Excluded,
     /// Nobody could say what the failure means.
     Unknown,
     /// The dependency asked for fewer calls.
@@ -128,7 +137,7 @@ pub enum Why {
     Reroute,
     /// A layer inside refused the call.
     Rejected,
-    /// The service failed while it was made ready.
+    /// The service failed while it was made ready, or was not ready in time.
     NotReady,
     /// It is not expected to help: latencies seen so far do not pay for another attempt.
     NoGain,
@@ -161,6 +170,7 @@ impl Why {
             Why::RetryAfter => "retry_after",
             Why::NotRepeatable => "not_repeatable",
             Why::Permanent => "permanent",
+            Why::Excluded => "excluded",
             Why::Unknown => "unknown",
             Why::Throttled => "throttled",
             Why::Reroute => "reroute",
@@ -213,8 +223,8 @@ where
 
 /// Writes events to `tracing`: the default.
 ///
-/// Target `buttress`, fields `pattern`, `name`, `event` and, where they apply, `attempt`, `kind`,
-/// `delay` (seconds) and `why`. A circuit that opens is a warning, one that closes an
+/// Target `buttress`, fields `pattern`, `name`, `event` and, where they apply, `attempt`, `tier`,
+/// `kind`, `delay` (seconds) and `why`. A circuit that opens is a warning, one that closes an
 /// information, the rest are debug events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tracing;
@@ -248,6 +258,9 @@ impl Observe for Tracing {
                     delay = seconds(after),
                     why = why.as_str()
                 );
+            }
+            Event::FallingBack { tier, why } => {
+                tell!(DEBUG, "falling_back", tier = tier, why = why.as_str());
             }
             Event::Suppressed { attempt, why } => {
                 tell!(DEBUG, "suppressed", attempt = attempt, why = why.as_str());

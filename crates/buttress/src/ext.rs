@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower::{ServiceBuilder, layer::util::Stack};
 
-use crate::{BreakerLayer, CallError, HedgeLayer, RetryLayer, TimeoutLayer};
+use crate::{BreakerLayer, CallError, FallbackLayer, HedgeLayer, RetryLayer, TimeoutLayer};
 
 /// Adds the layers to [`ServiceBuilder`] by name, outermost first.
 ///
@@ -40,6 +40,12 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
 
     /// Leaves what is broken alone. See [`breaker`](crate::breaker).
     fn breaker<C>(self, layer: BreakerLayer<C>) -> ServiceBuilder<Stack<BreakerLayer<C>, L>>;
+
+    /// Tries other services, functions and values in turn. See [`fallback`](crate::fallback).
+    fn fallback<T, C, R, M, K>(
+        self,
+        layer: FallbackLayer<T, C, R, M, K>,
+    ) -> ServiceBuilder<Stack<FallbackLayer<T, C, R, M, K>, L>>;
 
     /// Bounds the time of a call, or of an attempt. See [`timeout`](crate::timeout).
     fn time_limit(self, limit: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
@@ -82,6 +88,13 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
     }
 
     fn breaker<C>(self, layer: BreakerLayer<C>) -> ServiceBuilder<Stack<BreakerLayer<C>, L>> {
+        self.layer(layer)
+    }
+
+    fn fallback<T, C, R, M, K>(
+        self,
+        layer: FallbackLayer<T, C, R, M, K>,
+    ) -> ServiceBuilder<Stack<FallbackLayer<T, C, R, M, K>, L>> {
         self.layer(layer)
     }
 

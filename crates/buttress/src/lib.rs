@@ -34,6 +34,7 @@
 //! | [`HedgeLayer`] | slow and failing attempts are overtaken by others | a stuck connection |
 //! | [`RetryLayer`] | what may pass is tried again later | a restart, a rate limit |
 //! | [`BreakerLayer`] | what is broken is left alone | an outage |
+//! | [`FallbackLayer`] | what fails is done by something else, or done without | a provider that is gone |
 //! | [`TimeoutLayer`] | attempts and calls end in time | a hang |
 //!
 //! # How the layers understand each other
@@ -143,6 +144,7 @@ mod causes;
 mod classify;
 mod event;
 mod ext;
+pub mod fallback;
 mod fan;
 pub mod hedge;
 #[cfg(feature = "http")]
@@ -166,6 +168,7 @@ pub use self::{
     classify::{AllTransient, ByFault, Classify, ClassifyExt, Fault, Forbid, OrElse, Refine},
     event::{Event, Observe, Teller, Tracing, Why},
     ext::ServiceBuilderExt,
+    fallback::{Fallback, FallbackHandle, FallbackLayer},
     hedge::{Hedge, HedgeHandle, HedgeLayer, OnFailure},
     random::Random,
     ratio::{OutOfRange, Quantile, Ratio},
