@@ -5,6 +5,7 @@
 mod breaker;
 mod budget;
 mod contract;
+mod fallback;
 mod hedge;
 mod http;
 mod retry;

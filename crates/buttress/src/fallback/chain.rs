@@ -215,3 +215,164 @@ pub(super) const fn why_on(kind: Kind, sent: bool) -> Why {
         Kind::Unknown => Why::Unknown,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const EFFECTS: [Effect; 3] = [Effect::None, Effect::Maybe, Effect::Applied];
+    const REPEATS: [Repeat; 3] = [Repeat::Freely, Repeat::IfUnsent, Repeat::Never];
+    const NEEDS: [Needs; 3] = [Needs::Sending, Needs::Looking, Needs::Nothing];
+
+    fn facts() -> Facts {
+        Facts {
+            place: 0,
+            verdict: Verdict::transient(),
+            sent: true,
+            effect: Effect::Maybe,
+            repeat: Repeat::Freely,
+            request: true,
+            late: false,
+        }
+    }
+
+    fn chain(needs: &[Needs]) -> Chain {
+        let mut chain = Chain::new();
+        needs.iter().for_each(|needs| chain.push(*needs));
+        chain
+    }
+
+    /// What is decided, and who was passed over.
+    fn next(chain: &Chain, facts: Facts, pays: bool) -> (Decision, Vec<(u32, Why)>) {
+        let mut skipped = vec![];
+        let decision = chain.next(facts, || pays, |number, why| skipped.push((number, why)));
+        (decision, skipped)
+    }
+
+    #[test]
+    fn each_kind_is_read_as_the_table_says() {
+        let chain = chain(&[Needs::Sending]);
+        for kind in Kind::ALL {
+            let facts = Facts { verdict: Verdict { kind, ..Verdict::transient() }, ..facts() };
+            let expected = match kind {
+                Kind::Success | Kind::Permanent => (Decision::Return, vec![(2, Why::Permanent)]),
+                _ => (Decision::Try(1), vec![]),
+            };
+            assert_eq!(next(&chain, facts, true), expected, "{kind}");
+            // Who was not ready has given no final answer.
+            let unsent = Facts { sent: false, ..facts };
+            assert_eq!(next(&chain, unsent, true), (Decision::Try(1), vec![]), "{kind}");
+        }
+    }
+
+    #[test]
+    fn only_chosen_kinds_lead_on() {
+        let mut chain = chain(&[Needs::Nothing]);
+        for chosen in Kind::ALL {
+            chain.set_on(Kinds::of([chosen]));
+            for kind in Kind::ALL {
+                let facts = Facts { verdict: Verdict { kind, ..Verdict::transient() }, ..facts() };
+                let (decision, skipped) = next(&chain, facts, true);
+                let leads = kind == chosen && kind != Kind::Success;
+                assert_eq!(decision == Decision::Try(1), leads, "{kind} of {chosen}");
+                assert_eq!(skipped.len(), usize::from(!leads), "{kind} of {chosen}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_tier_is_admitted_as_the_table_says() {
+        for needs in NEEDS {
+            for repeat in REPEATS {
+                for effect in EFFECTS {
+                    for (request, late) in
+                        [(false, false), (false, true), (true, false), (true, true)]
+                    {
+                        let harmless = repeat != Repeat::IfUnsent || effect == Effect::None;
+                        let expected = match needs {
+                            Needs::Nothing => Ok(()),
+                            _ if !request => Err(Why::NotRepeatable),
+                            Needs::Looking => Ok(()),
+                            Needs::Sending if !harmless => Err(Why::NotRepeatable),
+                            Needs::Sending if late => Err(Why::Deadline),
+                            Needs::Sending => Ok(()),
+                        };
+                        let facts = Facts { repeat, effect, request, late, ..facts() };
+                        assert_eq!(admit(needs, facts), expected, "{needs:?}, {facts:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_token_functions_and_values_are_left() {
+        let chain = chain(&[Needs::Sending, Needs::Looking, Needs::Sending]);
+        let budget = |number| (number, Why::Budget);
+        assert_eq!(next(&chain, facts(), false), (Decision::Try(2), vec![budget(2)]));
+        let after = Facts { place: 2, ..facts() };
+        assert_eq!(next(&chain, after, false), (Decision::Exhausted, vec![budget(4)]));
+    }
+
+    #[test]
+    fn after_the_last_tier_there_is_none() {
+        let last = Facts { place: 2, ..facts() };
+        let chain = chain(&[Needs::Sending; 2]);
+        assert_eq!(next(&chain, last, true), (Decision::Exhausted, vec![(4, Why::Attempts)]));
+    }
+
+    #[test]
+    fn tiers_have_names() {
+        let mut chain = Chain::new();
+        chain.name_last(Name::new("best"));
+        chain.push(Needs::Sending);
+        chain.name_last(Name::new("cheaper"));
+        chain.push(Needs::Nothing);
+        let names: Vec<_> = chain.tiers().map(|t| (t.number(), t.name().to_string())).collect();
+        let expected = [(1, "best"), (2, "cheaper"), (3, "tier 3")].map(|(n, s)| (n, s.to_owned()));
+        assert_eq!(names, expected);
+        assert_eq!((chain.sends(0), chain.sends(1), chain.sends(2)), (true, true, false));
+        assert_eq!((chain.hands_on(0), chain.hands_on(1)), (true, false));
+    }
+
+    proptest! {
+        #[test]
+        fn it_goes_on_to_the_first_that_is_admitted(
+            needs in prop::collection::vec(prop::sample::select(NEEDS.to_vec()), 0..6),
+            place in 0_usize..6, kind in prop::sample::select(Kind::ALL.to_vec()), sent: bool,
+            effect in prop::sample::select(EFFECTS.to_vec()),
+            repeat in prop::sample::select(REPEATS.to_vec()), request: bool, late: bool, pays: bool,
+        ) {
+            let chain = chain(&needs);
+            let place = place % chain.len();
+            let verdict = Verdict { kind, ..Verdict::transient() };
+            let facts = Facts { place, verdict, sent, effect, repeat, request, late };
+            let may = |tier: usize| {
+                let needs = needs[tier - 1];
+                admit(needs, facts).is_ok() && (needs != Needs::Sending || pays)
+            };
+            let first = (place + 1..chain.len()).find(|tier| may(*tier));
+            let last_is = sent && matches!(kind, Kind::Success | Kind::Permanent);
+            let (decision, skipped) = next(&chain, facts, pays);
+            let expected = match first {
+                _ if last_is => Decision::Return,
+                Some(tier) => Decision::Try(tier),
+                None => Decision::Exhausted,
+            };
+            prop_assert_eq!(decision, expected);
+            // Each tier that is passed over is told of once, in order; that there is none, once.
+            let numbers: Vec<usize> = skipped.iter().map(|(number, _)| *number as usize).collect();
+            let passed: Vec<usize> = match decision {
+                Decision::Try(tier) => (place + 2..=tier).collect(),
+                Decision::Return => vec![place + 2],
+                Decision::Exhausted => (place + 2..=chain.len().max(place + 2)).collect(),
+            };
+            prop_assert_eq!(numbers, passed);
+            // A request is handed on only where somebody after this tier has a use for it.
+            let use_for_it = needs.iter().skip(place).any(|needs| *needs != Needs::Nothing);
+            prop_assert_eq!(chain.hands_on(place), use_for_it);
+        }
+    }
+}

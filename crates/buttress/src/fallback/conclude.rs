@@ -168,3 +168,85 @@ mod sealed {
     impl Sealed for super::LastError {}
     impl Sealed for super::Answered {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CallError;
+
+    type Outcome = Result<u32, CallError<std::io::Error>>;
+
+    const TRANSIENT: Verdict = Verdict::transient();
+    const REFUSED: Verdict = Verdict::rejected();
+
+    fn failed(tier: &Tier, verdict: Verdict, sent: bool) -> Failed<'_> {
+        Failed { tier, verdict, sent }
+    }
+
+    fn error(text: &str) -> Outcome {
+        Err(CallError::Service(std::io::Error::other(text)))
+    }
+
+    /// The error that is left of failures in their order.
+    fn left(failures: &[(&str, Verdict, bool)]) -> String {
+        let tier = Tier::new(1, Name::new("tier"));
+        let mut kept = <LastError as Conclude<u32, CallError<std::io::Error>>>::Kept::default();
+        let (last, before) = failures.split_last().unwrap();
+        for (text, verdict, sent) in before {
+            LastError::keep(&mut kept, failed(&tier, *verdict, *sent), error(text));
+        }
+        let name = || Name::new("unused");
+        let last =
+            LastError::conclude(&mut kept, failed(&tier, last.1, last.2), error(last.0), name);
+        last.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_most_telling_error_is_the_last_real_one() {
+        assert_eq!(left(&[("a", TRANSIENT, true), ("b", TRANSIENT, true)]), "b");
+        assert_eq!(left(&[("a", TRANSIENT, true), ("b", REFUSED, true)]), "a");
+        assert_eq!(left(&[("a", TRANSIENT, true), ("b", TRANSIENT, false)]), "a");
+        assert_eq!(left(&[("a", REFUSED, true), ("b", REFUSED, false)]), "a");
+        assert_eq!(left(&[("a", REFUSED, false), ("b", TRANSIENT, false)]), "b");
+        let three = [("a", REFUSED, true), ("b", TRANSIENT, true), ("c", REFUSED, true)];
+        assert_eq!(left(&three), "b");
+        assert_eq!(left(&[("a", TRANSIENT, true)]), "a");
+    }
+
+    #[test]
+    fn every_cause_is_kept_in_order() {
+        let tiers =
+            [("best", 1), ("queue", 2), ("rule", 3)].map(|(n, i)| Tier::new(i, Name::new(n)));
+        let mut kept = vec![];
+        AllCauses::keep(&mut kept, failed(&tiers[0], TRANSIENT, true), Outcome::Ok(7));
+        let after = Duration::from_secs(1);
+        <AllCauses as Conclude<u32, CallError<std::io::Error>>>::unready(
+            &mut kept,
+            failed(&tiers[1], TRANSIENT, false),
+            after,
+        );
+        let last = failed(&tiers[2], TRANSIENT, true);
+        let outcome =
+            AllCauses::conclude(&mut kept, last, error("no rule"), || Name::new("answer"));
+        let Err(CallError::Rejected(rejection)) = outcome else { unreachable!("all failed") };
+        assert_eq!(
+            rejection.to_string(),
+            "all 3 tiers of `answer` failed: best: answer not accepted; \
+             queue: service not ready within 1s; rule: no rule"
+        );
+        let causes = rejection.causes().unwrap();
+        assert!(causes.find::<NotAccepted>().is_some());
+        assert_eq!(causes.find(), Some(&Rejection::unready(after)));
+    }
+
+    #[test]
+    fn a_single_failure_is_told_as_it_is() {
+        let tier = Tier::new(1, Name::new("primary"));
+        let alone = |outcome| {
+            let failed = failed(&tier, TRANSIENT, true);
+            AllCauses::conclude(&mut vec![], failed, outcome, || Name::new("unused"))
+        };
+        assert_eq!(alone(Ok(7)).ok(), Some(7));
+        assert_eq!(alone(error("a")).unwrap_err().to_string(), "a");
+    }
+}
