@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use buttress::{BreakerLayer, HedgeLayer, Once, RetryLayer, TimeoutLayer};
+use buttress::{BreakerLayer, FallbackLayer, HedgeLayer, Once, RetryLayer, TimeoutLayer};
 use buttress_benches::{Bare, Kind, Subject, runtime};
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -68,6 +68,7 @@ fn a_call_that_waits_allocates_once_for_its_hedge_and_never_else() {
     assert_eq!(of_a_call_that_waits(TimeoutLayer::new(second).layer(Bare)), 0);
     assert_eq!(of_a_call_that_waits(RetryLayer::new().layer(Bare)), 0);
     assert_eq!(of_a_call_that_waits(BreakerLayer::default().layer(Bare)), 0);
+    assert_eq!(of_a_call_that_waits(FallbackLayer::to(Bare).layer(Bare)), 0);
     assert_eq!(of_a_call_that_waits(hedge.clone().replay(Once).layer(Bare)), 0);
     assert_eq!(of_a_call_that_waits(hedge.clone().layer(Bare)), 1);
     let stack = ServiceBuilder::new()

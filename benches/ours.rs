@@ -3,8 +3,8 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use buttress::{
-    Backoff, BreakerLayer, Budget, HedgeLayer, Once, Quantile, Ratio, RetryLayer, TimeoutLayer,
-    Trigger, Window,
+    Backoff, BreakerLayer, Budget, FallbackLayer, HedgeLayer, Once, Quantile, Ratio, RetryLayer,
+    TimeoutLayer, Trigger, Window,
 };
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -72,6 +72,18 @@ pub(crate) fn hedge_learned() -> Run {
 
 pub(crate) fn hedge_percentile() -> Run {
     Run::service(HedgeLayer::percentile(Quantile::P95, LONG).layer(Bare))
+}
+
+pub(crate) fn fallback() -> Run {
+    Run::service(FallbackLayer::to(Bare).layer(Bare))
+}
+
+pub(crate) fn fallback_last_error() -> Run {
+    Run::service(FallbackLayer::to(Bare).last_error().layer(Bare))
+}
+
+pub(crate) fn fallback_to_a_value() -> Run {
+    Run::service(FallbackLayer::to_value(0).layer(Bare))
 }
 
 pub(crate) fn stack() -> Run {

@@ -13,8 +13,9 @@ use std::{
 };
 
 use buttress::{
-    Backoff, BreakerHandle, BreakerLayer, Budget, Cusum, Factor, HedgeLayer, Jitter, Kind, Once,
-    Quantile, Ratio, Rejection, RetryLayer, TimeoutLayer, Trigger, Verdict, breaker::State,
+    Backoff, BreakerHandle, BreakerLayer, Budget, Cusum, Factor, FallbackLayer, HedgeLayer, Jitter,
+    Kind, Once, Quantile, Ratio, Rejection, RetryLayer, TimeoutLayer, Trigger, Verdict,
+    breaker::State,
 };
 use buttress_sim::probe::{
     Act, Alarm, Hold, ProbeError, ProbeHandle, ProbeReply, ProbeRequest, ProbeService, Readiness,
@@ -22,12 +23,12 @@ use buttress_sim::probe::{
 use tokio::time::timeout;
 use tower::{
     BoxError, Layer, Service, ServiceBuilder, ServiceExt, buffer::Buffer, limit::RateLimit,
-    load_shed::LoadShed, util::BoxCloneService,
+    load_shed::LoadShed, util::BoxCloneSyncService,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
-type Stack = BoxCloneService<ProbeRequest, ProbeReply, ProbeError>;
+type Stack = BoxCloneSyncService<ProbeRequest, ProbeReply, ProbeError>;
 
 /// A layer, and how it is put over a service.
 struct Row {
@@ -35,6 +36,16 @@ struct Row {
     over: fn(Stack) -> Stack,
     /// Makes the service ready inside the future, so that nothing is reserved before.
     lazy: bool,
+    /// Is ready although the service is not, or has failed to become so: what comes of that is
+    /// seen inside the future.
+    takes_unready: bool,
+}
+
+impl Row {
+    /// Whether the caller is told how ready the service is.
+    fn passes_readiness(&self) -> bool {
+        !self.lazy && !self.takes_unready
+    }
 }
 
 fn boxed<L>(layer: L, inner: Stack) -> Stack
@@ -43,9 +54,10 @@ where
     L::Service: Service<ProbeRequest, Response = ProbeReply, Error = ProbeError, Future: Send>
         + Clone
         + Send
+        + Sync
         + 'static,
 {
-    BoxCloneService::new(layer.layer(inner))
+    BoxCloneSyncService::new(layer.layer(inner))
 }
 
 fn retry() -> RetryLayer {
@@ -70,7 +82,11 @@ fn timeout_layer() -> TimeoutLayer {
 }
 
 fn row(name: &'static str, over: fn(Stack) -> Stack) -> Row {
-    Row { name, over, lazy: false }
+    Row { name, over, lazy: false, takes_unready: false }
+}
+
+fn fallback(name: &'static str, over: fn(Stack) -> Stack) -> Row {
+    Row { takes_unready: true, ..row(name, over) }
 }
 
 fn table() -> Vec<Row> {
@@ -96,6 +112,24 @@ fn table() -> Vec<Row> {
         row("breaker of one instance", |s| boxed(touchy().single(), s)),
         row("breaker with backpressure", |s| boxed(touchy().backpressure(), s)),
         row("keyed breaker", |s| boxed(touchy().keyed(|request: &ProbeRequest| request.id()), s)),
+        fallback("fallback", |s| boxed(FallbackLayer::to(s.clone()), s)),
+        fallback("fallback to several", |s| {
+            let function = |_: &ProbeRequest| Err(ProbeError::Failed(Verdict::rejected()));
+            let layer = FallbackLayer::to(s.clone()).then_fn(function).then(s.clone());
+            boxed(layer.last_error(), s)
+        }),
+        fallback("fallback with a budget", |s| {
+            boxed(FallbackLayer::to(s.clone()).budget(Budget::default().cap(1)), s)
+        }),
+        fallback("fallback once", |s| boxed(FallbackLayer::to(s.clone()).replay(Once), s)),
+        row("fallback of one instance", |s| boxed(FallbackLayer::to(s.clone()).single(), s)),
+        fallback("fallback of a stack", |s| {
+            let stack = ServiceBuilder::new()
+                .layer(FallbackLayer::to(s.clone()).patience(SECOND / 2))
+                .layer(retry())
+                .layer(timeout_layer());
+            boxed(stack, s)
+        }),
         row("the stack", |s| {
             let stack = ServiceBuilder::new()
                 .layer(TimeoutLayer::new(20 * SECOND))
@@ -147,7 +181,7 @@ fn scenarios() -> Vec<Vec<Act>> {
 
 fn probe(permits: u32) -> (ProbeHandle, Stack) {
     let probe = ProbeService::new(permits);
-    (probe.handle(), BoxCloneService::new(probe))
+    (probe.handle(), BoxCloneSyncService::new(probe))
 }
 
 /// Polls the future inside until it ends, or has been polled so many times.
@@ -224,7 +258,7 @@ async fn law_5_one_readiness_at_a_time() {
 
 #[tokio::test(start_paused = true)]
 async fn law_2_readiness_is_sticky_and_reserved_once() {
-    for Row { name, over, lazy } in table() {
+    for Row { name, over, lazy, .. } in table() {
         let (handle, inner) = probe(4);
         let mut service = over(inner);
         for _ in 0..3 {
@@ -240,7 +274,7 @@ async fn law_2_readiness_is_sticky_and_reserved_once() {
 
 #[tokio::test(start_paused = true)]
 async fn law_3_a_clone_holds_no_readiness() {
-    for Row { name, over, lazy } in table() {
+    for Row { name, over, lazy, .. } in table() {
         let (handle, inner) = probe(4);
         let mut service = over(inner);
         service.ready().await.unwrap();
@@ -256,8 +290,7 @@ async fn law_3_a_clone_holds_no_readiness() {
 
 #[tokio::test(start_paused = true)]
 async fn law_5_what_is_pending_is_woken() {
-    for Row { name, over, lazy } in table().into_iter().filter(|row| !row.lazy) {
-        assert!(!lazy);
+    for Row { name, over, .. } in table().into_iter().filter(Row::passes_readiness) {
         let (handle, inner) = probe(1);
         handle.block();
         let mut service = over(inner);
@@ -417,7 +450,7 @@ async fn law_9_a_readiness_error_never_hides_an_outcome() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_attempts_readiness_error_is_the_callers() {
-    for Row { name, over, .. } in table().into_iter().filter(|row| !row.lazy) {
+    for Row { name, over, .. } in table().into_iter().filter(Row::passes_readiness) {
         let (handle, inner) = probe(4);
         handle.readiness([Readiness::Fail(Verdict::permanent())]);
         let error = over(inner).ready().await.map(|_| ()).unwrap_err();
@@ -457,13 +490,15 @@ fn probe_error(error: BoxError) -> ProbeError {
 fn strict() -> Vec<(&'static str, fn(ProbeService) -> Stack)> {
     vec![
         ("ConcurrencyLimit", |probe| {
-            BoxCloneService::new(ServiceBuilder::new().concurrency_limit(1).service(probe))
+            BoxCloneSyncService::new(ServiceBuilder::new().concurrency_limit(1).service(probe))
         }),
-        ("Buffer", |probe| BoxCloneService::new(Buffer::new(probe, 1).map_err(probe_error))),
-        ("LoadShed", |probe| BoxCloneService::new(LoadShed::new(probe).map_err(probe_error))),
+        ("Buffer", |probe| BoxCloneSyncService::new(Buffer::new(probe, 1).map_err(probe_error))),
+        ("LoadShed", |probe| BoxCloneSyncService::new(LoadShed::new(probe).map_err(probe_error))),
         ("Buffer over RateLimit", |probe| {
             let rate = tower::limit::rate::Rate::new(2, SECOND);
-            BoxCloneService::new(Buffer::new(RateLimit::new(probe, rate), 1).map_err(probe_error))
+            BoxCloneSyncService::new(
+                Buffer::new(RateLimit::new(probe, rate), 1).map_err(probe_error),
+            )
         }),
     ]
 }
@@ -516,8 +551,11 @@ async fn every_kind_of_failure_is_answered() {
             handle.otherwise(Act::fail(verdict));
             let outcome = timeout(1_000 * SECOND, over(inner).oneshot(ProbeRequest::new(1))).await;
             let error = outcome.unwrap_or_else(|_| panic!("{name}, {kind}: no end")).unwrap_err();
-            // Where there is a breaker, it may have the last word.
-            let refused = matches!(error, ProbeError::Rejected(Rejection::Open { .. }));
+            // Where there is a breaker, it may have the last word; a fallback tells all causes.
+            let refused = matches!(
+                error,
+                ProbeError::Rejected(Rejection::Open { .. } | Rejection::AllFailed { .. })
+            );
             assert!(refused || error == ProbeError::Failed(verdict), "{name}: {error:?}");
             handle.assert_gone();
         }
@@ -619,10 +657,11 @@ async fn who_waits_behind_a_circuit_that_opens_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn an_error_that_is_acceptable_ends_the_call() {
     let fine = |_: Result<&ProbeReply, &ProbeError>| Verdict::success();
-    let stacks: [(&str, fn(Stack, Fine) -> Stack); 3] = [
+    let stacks: [(&str, fn(Stack, Fine) -> Stack); 4] = [
         ("retry", |s, fine| boxed(retry().classify(fine), s)),
         ("hedge", |s, fine| boxed(hedge().classify(fine), s)),
         ("breaker", |s, fine| boxed(touchy().classify(fine), s)),
+        ("fallback", |s, fine| boxed(FallbackLayer::to(s.clone()).classify(fine), s)),
     ];
     type Fine = fn(Result<&ProbeReply, &ProbeError>) -> Verdict;
     for (name, over) in stacks {
