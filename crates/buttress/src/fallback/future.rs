@@ -30,23 +30,26 @@ where
     M: Conclude<S::Response, S::Error>,
 {
     #[pin]
-    primary: Call<S::Future>,
-    /// What the classifier remembers of the primary's call.
-    call: Option<C::Call>,
-    repeat: Repeat,
-    /// A copy of the request, if there may be one for the other tiers.
-    copy: Option<Req>,
-    descent: Option<Pin<Box<Descent<S, Req, T, C, M>>>>,
+    stage: Stage<S::Future, C::Call, Req, Descent<S, Req, T, C, M>>,
     layer: Arc<FallbackLayer<T, C, R, M, K>>,
 }
 
-#[pin_project(project = CallProj)]
-enum Call<F> {
-    Running {
+#[pin_project(project = StageProj)]
+enum Stage<F, Call, Req, D> {
+    /// The primary has been called.
+    Primary {
         #[pin]
         future: F,
+        /// What the classifier remembers of the call.
+        call: Call,
+        repeat: Repeat,
+        /// A copy of the request, if there may be one for the other tiers.
+        copy: Option<Req>,
     },
-    Gone,
+    Descending {
+        descent: Pin<Box<D>>,
+    },
+    Done,
 }
 
 impl<S, Req, T, C, R, M, K> ResponseFuture<S, Req, T, C, R, M, K>
@@ -64,8 +67,7 @@ where
         copy: Option<Req>,
         layer: Arc<FallbackLayer<T, C, R, M, K>>,
     ) -> Self {
-        let primary = Call::Running { future };
-        Self { primary, call: Some(call), repeat, copy, descent: None, layer }
+        Self { stage: Stage::Primary { future, call, repeat, copy }, layer }
     }
 
     /// The primary becomes ready, or does not, inside of the future.
@@ -76,8 +78,8 @@ where
         repeat: Repeat,
         layer: Arc<FallbackLayer<T, C, R, M, K>>,
     ) -> Self {
-        let descent = Some(Box::pin(Descent::readying(inner, request, repeat)));
-        Self { primary: Call::Gone, call: None, repeat, copy: None, descent, layer }
+        let descent = Box::pin(Descent::readying(inner, request, repeat));
+        Self { stage: Stage::Descending { descent }, layer }
     }
 }
 
@@ -94,15 +96,13 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.as_mut().project();
-        let CallProj::Running { future } = this.primary.as_mut().project() else {
+        let this = self.as_mut().project();
+        let StageProj::Primary { future, call, .. } = this.stage.project() else {
             return self.descend(cx);
         };
         let settings = &this.layer.settings;
-        let outcome = ready!(poll_attempt(settings.budget.as_ref(), future, cx));
-        let Some(call) = this.call.as_ref() else { return Poll::Pending };
         // Judged apart: an outcome that is moved whole costs more.
-        let (outcome, verdict) = match outcome {
+        let (outcome, verdict) = match ready!(poll_attempt(settings.budget.as_ref(), future, cx)) {
             Ok(mut response) => {
                 let verdict = settings.classify.verdict(call, Ok(&response));
                 if verdict.is_success() {
@@ -146,17 +146,21 @@ where
         outcome: Result<S::Response, S::Error>,
     ) -> Option<Result<S::Response, S::Error>> {
         let mut this = self.project();
-        this.primary.set(Call::Gone);
+        let StageProj::Primary { repeat, copy, .. } = this.stage.as_mut().project() else {
+            return Some(outcome);
+        };
+        let (repeat, copy) = (*repeat, copy.take());
+        // It is let go before another tier begins.
+        this.stage.set(Stage::Done);
         let settings = &this.layer.settings;
         if let Some(why) = settings.chain.final_why(verdict.kind) {
             settings.voice.tell(Event::Failed { attempt: 1, verdict });
             settings.voice.tell(Event::Suppressed { attempt: 2, why });
-            *this.copy = None;
             return Some(outcome);
         }
         let failure = Failure { verdict, outcome };
-        let descent = Descent::after(failure, this.copy.take(), *this.repeat);
-        *this.descent = Some(Box::pin(descent));
+        let descent = Box::pin(Descent::after(failure, copy, repeat));
+        this.stage.set(Stage::Descending { descent });
         None
     }
 
@@ -164,10 +168,10 @@ where
     #[cold]
     fn descend(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         let this = self.project();
-        match this.descent {
-            Some(descent) => descent.as_mut().poll(cx, this.layer),
+        match this.stage.project() {
+            StageProj::Descending { descent } => descent.as_mut().poll(cx, this.layer),
             // Polled again after it was done, which no future owes an answer to.
-            None => Poll::Pending,
+            StageProj::Primary { .. } | StageProj::Done => Poll::Pending,
         }
     }
 }
@@ -180,6 +184,11 @@ where
     M: Conclude<S::Response, S::Error>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").field("descent", &self.descent).finish_non_exhaustive()
+        let stage: &dyn fmt::Debug = match &self.stage {
+            Stage::Primary { .. } => &"primary",
+            Stage::Descending { descent } => descent,
+            Stage::Done => &"done",
+        };
+        f.debug_struct("ResponseFuture").field("stage", stage).finish_non_exhaustive()
     }
 }
