@@ -666,3 +666,38 @@ async fn clones_and_services_of_a_layer_count_together() {
         "FallbackLayer { name: \"answers\", tiers: [\"primary\", \"none\"], patience: 1s, budget: None, .. }"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_dropped_while_a_tier_is_made_ready_leaves_nothing() {
+    // Who is blocked: nobody, the primary, the second tier, both.
+    for blocked in 0..4 {
+        for polls in 0..20 {
+            let (primary, handle, second, others) = two();
+            for (place, probe) in [&handle, &others].into_iter().enumerate() {
+                probe.hold(Hold::Reply);
+                probe.otherwise(Act::Fail { verdict: unsent(), after: SECOND / 2 });
+                if blocked >> place & 1 == 1 {
+                    probe.block();
+                }
+            }
+            let budget = Budget::default().cap(1).one_every(Duration::MAX);
+            let layer = FallbackLayer::to(second.clone()).then(second).budget(budget.clone());
+            let mut service = layer.layer(primary);
+            let call = service.ready().await.unwrap().call(ProbeRequest::new(7));
+            let mut call = Box::pin(call);
+            let mut ended = false;
+            for _ in 0..polls {
+                ended = ended || poll_once(call.as_mut()).await.is_ready();
+                sleep(SECOND / 4).await;
+            }
+            let sent = others.counts().calls;
+            drop(call);
+            for probe in [&handle, &others] {
+                probe.assert_idle();
+                assert_eq!(probe.counts().max_reservations.max(1), 1);
+            }
+            // What was not sent is paid back.
+            assert_eq!(budget.balance(), if sent > 0 { 0.0 } else { 1.0 }, "{blocked}, {polls}");
+        }
+    }
+}

@@ -51,12 +51,6 @@ pub enum Start<Run, Res, Err> {
 }
 
 /// The tiers after the primary. Implemented for every [`Then`] whose parts fit.
-#[diagnostic::on_unimplemented(
-    message = "a tier of this fallback does not fit the service below it",
-    label = "some tier of `{Self}` does not take `{Req}`, or does not give `{Res}` or `{Err}`",
-    note = "all tiers have the request, response and error type of the primary: use `.map_request(..)`, `.map_response(..)` and `.map_err(..)` of `tower::ServiceExt` on a tier",
-    note = "a service must be `Clone`; a function takes `&{Req}` and gives `Result<{Res}, {Err}>`; a value is a `{Res}`, and `Clone`"
-)]
 pub trait Tiers<Req, Res, Err>: sealed::Sealed {
     /// The tier that is being tried.
     type Run: Run<Req, Res, Err>;
@@ -74,6 +68,13 @@ pub trait Tiers<Req, Res, Err>: sealed::Sealed {
 }
 
 /// One tier after the primary.
+// Here rather than on `Tiers`: the compiler names the tier that does not fit.
+#[diagnostic::on_unimplemented(
+    message = "a tier of this fallback does not fit the service below it",
+    label = "`{Self}` does not take `{Req}`, or does not give `{Res}` or `{Err}`",
+    note = "all tiers have the request, response and error type of the primary: use `.map_request(..)`, `.map_response(..)` and `.map_err(..)` of `tower::ServiceExt` on a tier",
+    note = "a service must be `Clone`; a function takes `&{Req}` and gives `Result<{Res}, {Err}>`; a value is a `{Res}`, and `Clone`"
+)]
 pub trait Step<Req, Res, Err>: sealed::Sealed {
     /// What it is while it is being tried.
     type Run: Run<Req, Res, Err>;
