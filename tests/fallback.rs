@@ -13,8 +13,8 @@ use std::{
 };
 
 use buttress::{
-    Budget, Deadline, EffectsIf, Event, FallbackLayer, Kind, Once, Rejection, Teller, TimeoutLayer,
-    Verdict, Why,
+    Budget, Deadline, EffectsIf, Event, FallbackLayer, Kind, Once, Rejection, Repeat, Replay,
+    Teller, TimeoutLayer, Verdict, Why,
     fallback::{NotAccepted, Tier},
     http::MarkTier,
 };
@@ -74,7 +74,7 @@ async fn the_first_that_answers_answers() {
     assert_eq!(service.oneshot(7).await, Ok(37));
     assert_eq!((calls.load(Relaxed), seconds.load(Relaxed)), (1, 1));
     let answered: Vec<u64> = handle.answered().map(|(_, calls)| calls).collect();
-    assert_eq!((answered, handle.fallen_back(), handle.exhausted()), (vec![0, 1, 0], 1, 0));
+    assert_eq!((answered, handle.fallen_back(), handle.failed()), (vec![0, 1, 0], 1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,7 +150,7 @@ async fn every_cause_is_kept_in_order() {
     ];
     let expected = expected.map(|(who, kind, error)| (who.to_owned(), kind, error.to_owned()));
     assert_eq!(causes, expected);
-    assert_eq!(handle.exhausted(), 1);
+    assert_eq!(handle.failed(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -698,6 +698,92 @@ async fn a_call_dropped_while_a_tier_is_made_ready_leaves_nothing() {
             }
             // What was not sent is paid back.
             assert_eq!(budget.balance(), if sent > 0 { 0.0 } else { 1.0 }, "{blocked}, {polls}");
+        }
+    }
+}
+
+/// Copies every request, and says this of each.
+#[derive(Clone)]
+struct Says(Repeat);
+
+impl Replay<ProbeRequest> for Says {
+    fn repeat(&self, _: &ProbeRequest) -> Repeat {
+        self.0
+    }
+    fn copy(&self, request: &ProbeRequest) -> Option<ProbeRequest> {
+        assert_ne!(self.0, Repeat::Never, "it is never copied");
+        Some(request.clone())
+    }
+}
+
+/// Which tiers are tried, and how the call ends: `Ok` with the tier that answers, `Err` with the
+/// one whose error is returned, or with none where all causes are.
+fn naive(acts: [Option<Verdict>; 3], repeat: Repeat) -> (Vec<usize>, Result<usize, Option<usize>>) {
+    let (mut tried, mut harmless) = (vec![], true);
+    for (tier, act) in acts.into_iter().enumerate() {
+        let may = match repeat {
+            Repeat::Freely => true,
+            Repeat::IfUnsent => harmless,
+            Repeat::Never => tried.is_empty(),
+        };
+        if !may {
+            continue;
+        }
+        tried.push(tier);
+        match act {
+            None => return (tried, Ok(tier)),
+            Some(verdict) if verdict.kind == Kind::Permanent => return (tried, Err(Some(tier))),
+            Some(verdict) => harmless = harmless && verdict.effect == buttress::Effect::None,
+        }
+    }
+    let alone = (tried.len() == 1).then(|| tried[0]);
+    (tried, Err(alone))
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_tiers_do_what_a_simple_loop_does() {
+    let verdicts = [
+        None,
+        Some(Verdict::transient()),
+        Some(unsent()),
+        Some(Verdict::throttled()),
+        Some(Verdict::reroute()),
+        Some(Verdict::rejected()),
+        Some(Verdict::permanent()),
+        Some(Verdict::unknown()),
+    ];
+    for repeat in [Repeat::Freely, Repeat::IfUnsent, Repeat::Never] {
+        for acts in (0..512).map(|n: usize| [n % 8, n / 8 % 8, n / 64].map(|act| verdicts[act])) {
+            let probes = acts.map(|act| {
+                let probe = ProbeService::new(1);
+                probe.handle().otherwise(act.map_or(Act::answer(), Act::fail));
+                probe
+            });
+            let handles = probes.each_ref().map(ProbeService::handle);
+            let [primary, second, third] = probes;
+            let layer = FallbackLayer::to(second).then(third).replay(Says(repeat));
+            let outcome = layer.layer(primary).oneshot(ProbeRequest::new(7)).await;
+
+            let (tried, expected) = naive(acts, repeat);
+            let case = format!("{repeat:?}, {acts:?}: {outcome:?}");
+            for (tier, handle) in handles.iter().enumerate() {
+                assert_eq!(handle.counts().calls, u64::from(tried.contains(&tier)), "{case}");
+            }
+            match (outcome, expected) {
+                (Ok(_), Ok(tier)) => assert_eq!(handles[tier].counts().answered, 1, "{case}"),
+                (Err(ProbeError::Failed(verdict)), Err(Some(tier))) => {
+                    assert_eq!(Some(verdict), acts[tier], "{case}");
+                }
+                (Err(ProbeError::Rejected(rejection)), Err(None)) => {
+                    let causes = rejection.causes().unwrap().iter();
+                    let told: Vec<_> = causes.map(|cause| Some(cause.verdict())).collect();
+                    let failed: Vec<_> = tried.iter().map(|tier| acts[*tier]).collect();
+                    assert_eq!(told, failed, "{case}");
+                }
+                _ => panic!("{case}"),
+            }
+            drop(layer);
+            handles.iter().for_each(ProbeHandle::assert_gone);
         }
     }
 }

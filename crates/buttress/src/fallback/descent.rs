@@ -296,13 +296,14 @@ where
                 M::keep(self.as_mut().project().kept, failed, outcome);
                 self.start(next, verdict, layer)
             }
-            Decision::Return => Next::Over(outcome),
-            Decision::Exhausted => {
+            over => {
                 if place > 0 {
-                    counts.exhausted();
+                    counts.failed();
                 }
-                let kept = self.project().kept;
-                Next::Over(M::conclude(kept, failed, outcome, || voice.name()))
+                Next::Over(match over {
+                    Decision::Return => outcome,
+                    _ => M::conclude(self.project().kept, failed, outcome, || voice.name()),
+                })
             }
         }
     }

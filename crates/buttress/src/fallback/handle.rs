@@ -12,7 +12,7 @@ use super::{Tier, chain::Chain};
 #[derive(Debug)]
 pub(super) struct Counts {
     fallen_back: AtomicU64,
-    exhausted: AtomicU64,
+    failed: AtomicU64,
     /// Of the tiers after the primary.
     answered: Vec<AtomicU64>,
 }
@@ -21,7 +21,7 @@ impl Counts {
     pub(super) fn of(chain: &Chain) -> Arc<Self> {
         Arc::new(Self {
             fallen_back: AtomicU64::new(0),
-            exhausted: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             answered: (1..chain.len()).map(|_| AtomicU64::new(0)).collect(),
         })
     }
@@ -30,8 +30,8 @@ impl Counts {
         self.fallen_back.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn exhausted(&self) {
-        self.exhausted.fetch_add(1, Relaxed);
+    pub(super) fn failed(&self) {
+        self.failed.fetch_add(1, Relaxed);
     }
 
     pub(super) fn answered(&self, place: usize) {
@@ -46,7 +46,8 @@ impl Counts {
 /// What the primary answers is not counted: it would cost each call.
 ///
 /// # Clone
-/// Clones count the same. Get one from the finished layer: adding or naming a tier makes new counts.
+/// Clones count the same. Get one from the finished layer: adding or naming a tier makes new
+/// counts.
 #[derive(Clone)]
 pub struct FallbackHandle {
     chain: Chain,
@@ -74,9 +75,9 @@ impl FallbackHandle {
         self.chain.tiers().skip(1).zip(counts)
     }
 
-    /// How many calls went on past the primary and ended with a failure.
-    pub fn exhausted(&self) -> u64 {
-        self.counts.exhausted.load(Relaxed)
+    /// How many calls went on past the primary and ended with a failure all the same.
+    pub fn failed(&self) -> u64 {
+        self.counts.failed.load(Relaxed)
     }
 }
 
@@ -85,7 +86,7 @@ impl fmt::Debug for FallbackHandle {
         f.debug_struct("FallbackHandle")
             .field("fallen_back", &self.fallen_back())
             .field("answered", &self.answered().map(|(_, count)| count).collect::<Vec<_>>())
-            .field("exhausted", &self.exhausted())
+            .field("failed", &self.failed())
             .finish()
     }
 }
