@@ -8,8 +8,8 @@ use std::{
 };
 
 use buttress::{
-    BreakerLayer, DegradeLayer, FailoverLayer, HedgeLayer, LimitLayer, Once, QuorumLayer,
-    RetryLayer, TimeoutLayer,
+    BreakerLayer, DegradeLayer, FailoverLayer, FallbackLayer, HedgeLayer, LimitLayer, Once,
+    QuorumLayer, RetryLayer, TimeoutLayer,
 };
 use buttress_benches::{Bare, Kind, Subject, runtime};
 use tower::{Layer, Service, ServiceBuilder};
@@ -79,6 +79,7 @@ fn a_call_that_waits_allocates_once_for_its_hedge_and_never_else() {
     assert_eq!(of_a_call_that_waits(LimitLayer::adaptive().layer(Bare)), 0);
     let failover = FailoverLayer::active_active().standby("other", Bare);
     assert_eq!(of_a_call_that_waits(failover.layer(Bare)), 0);
+    assert_eq!(of_a_call_that_waits(FallbackLayer::to(Bare).layer(Bare)), 0);
     assert_eq!(of_a_call_that_waits(hedge.clone().replay(Once).layer(Bare)), 0);
     assert_eq!(of_a_call_that_waits(hedge.clone().layer(Bare)), 1);
     let stack = ServiceBuilder::new()

@@ -3,8 +3,8 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use buttress::{
-    Backoff, BreakerLayer, Budget, DegradeLayer, FailoverLayer, HedgeLayer, LimitLayer, Once,
-    Quantile, QuorumLayer, Ratio, RetryLayer, TimeoutLayer, Trigger, Window,
+    Backoff, BreakerLayer, Budget, DegradeLayer, FailoverLayer, FallbackLayer, HedgeLayer,
+    LimitLayer, Once, Quantile, QuorumLayer, Ratio, RetryLayer, TimeoutLayer, Trigger, Window,
 };
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -132,6 +132,18 @@ pub(crate) fn failover_active() -> Run {
 
 pub(crate) fn failover_passive() -> Run {
     Run::service(FailoverLayer::active_passive().standby("other", Bare).layer(Bare))
+}
+
+pub(crate) fn fallback() -> Run {
+    Run::service(FallbackLayer::to(Bare).layer(Bare))
+}
+
+pub(crate) fn fallback_last_error() -> Run {
+    Run::service(FallbackLayer::to(Bare).last_error().layer(Bare))
+}
+
+pub(crate) fn fallback_to_a_value() -> Run {
+    Run::service(FallbackLayer::to_value(0).layer(Bare))
 }
 
 pub(crate) fn stack() -> Run {

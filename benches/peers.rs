@@ -23,6 +23,7 @@ use tower_resilience::{
     UnifiedErrors,
     adaptive::{AdaptiveLimiterLayer, Aimd},
     circuitbreaker::CircuitBreakerLayer,
+    fallback::FallbackLayer,
     outlier::{OutlierDetectionLayer, OutlierDetector},
     prelude::{BulkheadLayer, HedgeLayer, RetryLayer as Repeats, TimeLimiterLayer},
 };
@@ -117,6 +118,14 @@ pub(crate) fn resilience_retry() -> Run {
 
 pub(crate) fn resilience_hedge() -> Run {
     Run::service(HedgeLayer::builder().delay(LONG).max_hedged_attempts(2).build().layer(Bare))
+}
+
+pub(crate) fn resilience_fallback() -> Run {
+    Run::service(FallbackLayer::<u64, u64, Failed>::tower_service(Bare).layer(Bare))
+}
+
+pub(crate) fn resilience_fallback_to_a_value() -> Run {
+    Run::service(FallbackLayer::<u64, u64, Failed>::value(0).layer(Bare))
 }
 
 pub(crate) fn resilience_breaker() -> Run {

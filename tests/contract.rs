@@ -14,9 +14,9 @@ use std::{
 
 use buttress::{
     Answers, Backoff, BreakerHandle, BreakerLayer, Budget, Cusum, DegradeLayer, Factor,
-    FailoverLayer, HedgeLayer, Jitter, Kind, LimitLayer, Once, Quantile, QuorumLayer, Ratio,
-    Rejection, RetryLayer, Thresholds, TimeoutLayer, Trigger, Verdict, breaker::State,
-    quorum::ByKey,
+    FailoverLayer, FallbackLayer, HedgeLayer, Jitter, Kind, LimitLayer, Once, Quantile,
+    QuorumLayer, Ratio, Rejection, RetryLayer, Thresholds, TimeoutLayer, Trigger, Verdict,
+    breaker::State, quorum::ByKey,
 };
 use buttress_sim::probe::{
     Act, Alarm, Hold, ProbeError, ProbeHandle, ProbeReply, ProbeRequest, ProbeService, Readiness,
@@ -24,12 +24,12 @@ use buttress_sim::probe::{
 use tokio::time::timeout;
 use tower::{
     BoxError, Layer, Service, ServiceBuilder, ServiceExt, buffer::Buffer, limit::RateLimit,
-    load_shed::LoadShed, util::BoxCloneService,
+    load_shed::LoadShed, util::BoxCloneSyncService,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
-type Stack = BoxCloneService<ProbeRequest, ProbeReply, ProbeError>;
+type Stack = BoxCloneSyncService<ProbeRequest, ProbeReply, ProbeError>;
 
 /// A layer, and how it is put over a service.
 struct Row {
@@ -44,6 +44,16 @@ struct Row {
     /// Keeps answers until others have come: where permits are held by replies, it may wait for
     /// its own.
     keeps: bool,
+    /// Is ready although the service is not, or has failed to become so: what comes of that is
+    /// seen inside the future.
+    takes_unready: bool,
+}
+
+impl Row {
+    /// Whether the caller is told how ready the service is.
+    fn passes_readiness(&self) -> bool {
+        !self.lazy && !self.takes_unready
+    }
 }
 
 fn boxed<L>(layer: L, inner: Stack) -> Stack
@@ -52,9 +62,10 @@ where
     L::Service: Service<ProbeRequest, Response = ProbeReply, Error = ProbeError, Future: Send>
         + Clone
         + Send
+        + Sync
         + 'static,
 {
-    BoxCloneService::new(layer.layer(inner))
+    BoxCloneSyncService::new(layer.layer(inner))
 }
 
 fn retry() -> RetryLayer {
@@ -85,11 +96,11 @@ fn timeout_layer() -> TimeoutLayer {
 /// The answer of the inner service among those of an ensemble; the others are dropped.
 fn ensemble(layer: DegradeLayer<Stack>, inner: Stack) -> Stack {
     let first = |mut answers: Answers<ProbeReply>| answers.take("inner").expect("it is required");
-    BoxCloneService::new(layer.layer(inner).map_response(first))
+    BoxCloneSyncService::new(layer.layer(inner).map_response(first))
 }
 
 fn row(name: &'static str, over: fn(Stack) -> Stack) -> Row {
-    Row { name, over, lazy: false, calls: 1, failing: 1, keeps: false }
+    Row { name, over, lazy: false, calls: 1, failing: 1, keeps: false, takes_unready: false }
 }
 
 /// Two of three have to agree, as they do: all answer with the number of the request.
@@ -100,6 +111,10 @@ fn quorum() -> QuorumLayer<ByKey<fn(&ProbeReply) -> u64>> {
 /// A quorum's members become ready in the future, and two of them are called.
 fn quorum_row(name: &'static str, over: fn(Stack) -> Stack) -> Row {
     Row { lazy: true, calls: 2, failing: 2, ..row(name, over) }
+}
+
+fn fallback(name: &'static str, over: fn(Stack) -> Stack) -> Row {
+    Row { takes_unready: true, ..row(name, over) }
 }
 
 fn table() -> Vec<Row> {
@@ -199,6 +214,24 @@ fn table() -> Vec<Row> {
                 boxed(layer.replay(Once), s)
             })
         },
+        fallback("fallback", |s| boxed(FallbackLayer::to(s.clone()), s)),
+        fallback("fallback to several", |s| {
+            let function = |_: &ProbeRequest| Err(ProbeError::Failed(Verdict::rejected()));
+            let layer = FallbackLayer::to(s.clone()).then_fn(function).then(s.clone());
+            boxed(layer.last_error(), s)
+        }),
+        fallback("fallback with a budget", |s| {
+            boxed(FallbackLayer::to(s.clone()).budget(Budget::default().cap(1)), s)
+        }),
+        fallback("fallback once", |s| boxed(FallbackLayer::to(s.clone()).replay(Once), s)),
+        row("fallback of one instance", |s| boxed(FallbackLayer::to(s.clone()).single(), s)),
+        fallback("fallback of a stack", |s| {
+            let stack = ServiceBuilder::new()
+                .layer(FallbackLayer::to(s.clone()).patience(SECOND / 2))
+                .layer(retry())
+                .layer(timeout_layer());
+            boxed(stack, s)
+        }),
         row("the stack", |s| {
             let stack = ServiceBuilder::new()
                 .layer(TimeoutLayer::new(20 * SECOND))
@@ -259,7 +292,7 @@ fn scenarios() -> Vec<Vec<Act>> {
 
 fn probe(permits: u32) -> (ProbeHandle, Stack) {
     let probe = ProbeService::new(permits);
-    (probe.handle(), BoxCloneService::new(probe))
+    (probe.handle(), BoxCloneSyncService::new(probe))
 }
 
 /// Polls the future inside until it ends, or has been polled so many times.
@@ -368,8 +401,7 @@ async fn law_3_a_clone_holds_no_readiness() {
 
 #[tokio::test(start_paused = true)]
 async fn law_5_what_is_pending_is_woken() {
-    for Row { name, over, lazy, .. } in table().into_iter().filter(|row| !row.lazy) {
-        assert!(!lazy);
+    for Row { name, over, .. } in table().into_iter().filter(Row::passes_readiness) {
         let (handle, inner) = probe(1);
         handle.block();
         let mut service = over(inner);
@@ -555,7 +587,7 @@ async fn law_9_a_readiness_error_never_hides_an_outcome() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_attempts_readiness_error_is_the_callers() {
-    for Row { name, over, .. } in table().into_iter().filter(|row| !row.lazy) {
+    for Row { name, over, .. } in table().into_iter().filter(Row::passes_readiness) {
         let (handle, inner) = probe(4);
         handle.readiness([Readiness::Fail(Verdict::permanent())]);
         let error = over(inner).ready().await.map(|_| ()).unwrap_err();
@@ -595,13 +627,15 @@ fn probe_error(error: BoxError) -> ProbeError {
 fn strict() -> Vec<(&'static str, fn(ProbeService) -> Stack)> {
     vec![
         ("ConcurrencyLimit", |probe| {
-            BoxCloneService::new(ServiceBuilder::new().concurrency_limit(1).service(probe))
+            BoxCloneSyncService::new(ServiceBuilder::new().concurrency_limit(1).service(probe))
         }),
-        ("Buffer", |probe| BoxCloneService::new(Buffer::new(probe, 1).map_err(probe_error))),
-        ("LoadShed", |probe| BoxCloneService::new(LoadShed::new(probe).map_err(probe_error))),
+        ("Buffer", |probe| BoxCloneSyncService::new(Buffer::new(probe, 1).map_err(probe_error))),
+        ("LoadShed", |probe| BoxCloneSyncService::new(LoadShed::new(probe).map_err(probe_error))),
         ("Buffer over RateLimit", |probe| {
             let rate = tower::limit::rate::Rate::new(2, SECOND);
-            BoxCloneService::new(Buffer::new(RateLimit::new(probe, rate), 1).map_err(probe_error))
+            BoxCloneSyncService::new(
+                Buffer::new(RateLimit::new(probe, rate), 1).map_err(probe_error),
+            )
         }),
     ]
 }
@@ -659,7 +693,10 @@ async fn every_kind_of_failure_is_answered() {
             let refused = matches!(
                 error,
                 ProbeError::Rejected(
-                    Rejection::Open { .. } | Rejection::TooFew { .. } | Rejection::NoQuorum { .. }
+                    Rejection::Open { .. }
+                        | Rejection::TooFew { .. }
+                        | Rejection::NoQuorum { .. }
+                        | Rejection::AllFailed { .. }
                 )
             );
             assert!(refused || error == ProbeError::Failed(verdict), "{name}: {error:?}");
@@ -766,7 +803,7 @@ async fn who_waits_behind_a_circuit_that_opens_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn an_error_that_is_acceptable_ends_the_call() {
     let fine = |_: Result<&ProbeReply, &ProbeError>| Verdict::success();
-    let stacks: [(&str, fn(Stack, Fine) -> Stack); 4] = [
+    let stacks: [(&str, fn(Stack, Fine) -> Stack); 5] = [
         ("retry", |s, fine| boxed(retry().classify(fine), s)),
         ("hedge", |s, fine| boxed(hedge().classify(fine), s)),
         ("breaker", |s, fine| boxed(touchy().classify(fine), s)),
@@ -774,6 +811,7 @@ async fn an_error_that_is_acceptable_ends_the_call() {
             let layer = FailoverLayer::active_passive().standby("other", s.clone());
             boxed(layer.classify(fine), s)
         }),
+        ("fallback", |s, fine| boxed(FallbackLayer::to(s.clone()).classify(fine), s)),
     ];
     type Fine = fn(Result<&ProbeReply, &ProbeError>) -> Verdict;
     for (name, over) in stacks {

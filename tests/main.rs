@@ -7,6 +7,7 @@ mod budget;
 mod contract;
 mod degrade;
 mod failover;
+mod fallback;
 mod hedge;
 mod http;
 mod limit;

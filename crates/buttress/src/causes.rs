@@ -174,7 +174,8 @@ impl fmt::Display for Votes {
     message = "the error type `{Self}` cannot be kept as one cause among several",
     label = "`{Self}` is not `Into<Box<dyn std::error::Error + Send + Sync>>`",
     note = "implement `std::error::Error` for it; it has to be `Send + Sync + 'static`",
-    note = "boxed errors (`tower::BoxError`), `std::io::Error`, and `buttress::CallError` of an error work as they are"
+    note = "boxed errors (`tower::BoxError`), `std::io::Error`, and `buttress::CallError` of an error work as they are",
+    note = "a fallback keeps no causes with `FallbackLayer::last_error()`, or with a value at its end"
 )]
 pub trait IntoCause: sealed::Sealed {
     /// Boxes the error.

@@ -36,6 +36,13 @@ pub enum Event {
         /// What started it.
         why: Why,
     },
+    /// Another tier takes the place of one that failed.
+    FallingBack {
+        /// The tier to be tried.
+        tier: u32,
+        /// What led to it.
+        why: Why,
+    },
     /// An attempt that might have been made was not.
     Suppressed {
         /// The attempt that is not made.
@@ -206,6 +213,8 @@ pub enum Why {
     NotRepeatable,
     /// The failure is final.
     Permanent,
+    /// The settings leave failures of this kind as they are.
+    Excluded,
     /// Nobody could say what the failure means.
     Unknown,
     /// The dependency asked for fewer calls.
@@ -214,7 +223,7 @@ pub enum Why {
     Reroute,
     /// A layer inside refused the call.
     Rejected,
-    /// The service failed while it was made ready.
+    /// The service failed while it was made ready, or was not ready in time.
     NotReady,
     /// It is not expected to help: latencies seen so far do not pay for another attempt.
     NoGain,
@@ -256,6 +265,7 @@ impl Why {
             Why::RetryAfter => "retry_after",
             Why::NotRepeatable => "not_repeatable",
             Why::Permanent => "permanent",
+            Why::Excluded => "excluded",
             Why::Unknown => "unknown",
             Why::Throttled => "throttled",
             Why::Reroute => "reroute",
@@ -313,12 +323,10 @@ where
 
 /// Writes events to `tracing`: the default.
 ///
-/// Target `buttress`, fields `pattern`, `name`, `event` and, where they apply, `attempt`, `kind`,
-/// `delay` (seconds), `state`, `from`, `to` and `why`; of votes `needed`, `agree`, `dissent` and `failed`.
-/// Circuits that open and levels that become worse are told as warnings, circuits that close and
-/// levels that become better as information, the rest as debug events.
-/// `delay` (seconds), `replica`, `healthy`, `of` and `why`. A circuit that opens and a change for
-/// the worse in a roster are warnings, their recoveries information, the rest debug events.
+/// Target `buttress`, fields `pattern`, `name`, `event` and, where they apply, `attempt`, `tier`,
+/// `replica`, `kind`, `delay` (seconds), `state`, `from`, `to`, `healthy`, `of` and `why`; of votes
+/// `needed`, `agree`, `dissent` and `failed`. Circuits that open, levels and rosters that become
+/// worse are told as warnings, their recovery as information, the rest as debug events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tracing;
 
@@ -351,6 +359,9 @@ impl Observe for Tracing {
                     delay = seconds(after),
                     why = why.as_str()
                 );
+            }
+            Event::FallingBack { tier, why } => {
+                tell!(DEBUG, "falling_back", tier = tier, why = why.as_str());
             }
             Event::Suppressed { attempt, why } => {
                 tell!(DEBUG, "suppressed", attempt = attempt, why = why.as_str());

@@ -6,8 +6,8 @@ use tower::{ServiceBuilder, layer::util::Stack};
 use tower_layer::Layer;
 
 use crate::{
-    BreakerLayer, CallError, DegradeLayer, FailoverLayer, HedgeLayer, LimitLayer, QuorumLayer,
-    RetryLayer, TimeoutLayer,
+    BreakerLayer, CallError, DegradeLayer, FailoverLayer, FallbackLayer, HedgeLayer, LimitLayer,
+    QuorumLayer, RetryLayer, TimeoutLayer,
     stack::{Disorder, outline},
 };
 
@@ -64,6 +64,11 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
         self,
         layer: FailoverLayer<S, C, R>,
     ) -> ServiceBuilder<Stack<FailoverLayer<S, C, R>, L>>;
+    /// Tries other services, functions and values in turn. See [`fallback`](crate::fallback).
+    fn fallback<T, C, R, M, K>(
+        self,
+        layer: FallbackLayer<T, C, R, M, K>,
+    ) -> ServiceBuilder<Stack<FallbackLayer<T, C, R, M, K>, L>>;
 
     /// Bounds the time of a call, or of an attempt. See [`timeout`](crate::timeout).
     fn time_limit(self, limit: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
@@ -136,6 +141,12 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         self,
         layer: FailoverLayer<S, C, R>,
     ) -> ServiceBuilder<Stack<FailoverLayer<S, C, R>, L>> {
+        self.layer(layer)
+    }
+    fn fallback<T, C, R, M, K>(
+        self,
+        layer: FallbackLayer<T, C, R, M, K>,
+    ) -> ServiceBuilder<Stack<FallbackLayer<T, C, R, M, K>, L>> {
         self.layer(layer)
     }
 

@@ -36,6 +36,7 @@
 //! | [`BreakerLayer`] | what is broken is left alone | an outage |
 //! | [`LimitLayer`] | only so many calls run at once: a fixed number, or what is found to be good | overload |
 //! | [`FailoverLayer`] | of several replicas, one that is well is called | a replica that is down |
+//! | [`FallbackLayer`] | what fails is done by something else, or done without | a provider that is gone |
 //! | [`TimeoutLayer`] | attempts and calls end in time | a hang |
 //! | [`DegradeLayer`] | several services answer together, as far as they can | a part that is gone |
 //! | [`QuorumLayer`] | several are asked, and enough of them must agree | a wrong answer |
@@ -149,6 +150,7 @@ pub mod degrade;
 mod event;
 mod ext;
 pub mod failover;
+pub mod fallback;
 mod fan;
 pub mod hedge;
 #[cfg(feature = "http")]
@@ -177,6 +179,7 @@ pub use self::{
     event::{Event, Observe, Teller, Tracing, Why},
     ext::ServiceBuilderExt,
     failover::{Failover, FailoverHandle, FailoverLayer},
+    fallback::{Fallback, FallbackHandle, FallbackLayer},
     hedge::{Hedge, HedgeHandle, HedgeLayer, OnFailure},
     limit::{Limit, LimitHandle, LimitLayer},
     quorum::{Agree, Disagreement, Quorum, QuorumLayer, Tolerance},

@@ -2,6 +2,7 @@
 //!
 //! [`ByStatus`] judges responses by status and headers, [`Idempotent`] says which requests may be
 //! sent again, and [`BufferBodyLayer`] keeps small bodies so that they can be.
+//! [`MarkTier`] writes into a response which tier of a fallback gave it.
 //! [`SendDeadlineLayer`] and [`ReceiveDeadlineLayer`] let a deadline travel with the request.
 //!
 //! ```
@@ -51,6 +52,7 @@ mod idempotent;
 mod reqwest;
 mod retry_after;
 mod status;
+mod tier;
 
 #[cfg(feature = "hyper")]
 pub use self::hyper::of_hyper;
@@ -71,6 +73,7 @@ pub use self::{
     idempotent::{CopyBody, Idempotent},
     retry_after::retry_after,
     status::{ByStatus, of_status},
+    tier::MarkTier,
 };
 
 /// Judges the failure to connect by its cause: a refusal, say, of a layer around the connector.
