@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    num::NonZeroU32,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -10,8 +11,9 @@ use std::{
 };
 
 use buttress::{
-    Backoff, BreakerLayer, Budget, CallError, EffectsIf, Event, HedgeLayer, Jitter, Random,
-    Rejection, RetryLayer, ServiceBuilderExt, Stack, Teller, TimeoutLayer, Trigger, Verdict,
+    Backoff, BreakerLayer, Budget, CallError, DegradeLayer, EffectsIf, Event, FailoverLayer,
+    FallbackLayer, HedgeLayer, Jitter, LimitLayer, QuorumLayer, Random, Rejection, RetryLayer,
+    ServiceBuilderExt, Stack, Teller, TimeoutLayer, Trigger, Verdict,
     breaker::State,
     stack::{Rule, outline},
 };
@@ -20,7 +22,10 @@ use buttress_sim::{
     probe::{Act, ProbeError, ProbeReply, ProbeRequest, ProbeService},
 };
 use tokio::time::Instant;
-use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{
+    BoxError, Layer, Service, ServiceBuilder, ServiceExt, layer::layer_fn, service_fn,
+    util::BoxCloneSyncService,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -111,11 +116,11 @@ fn presets_print_their_order_and_stand_their_own_check() {
         let patterns: Vec<_> =
             parts.iter().map(|part| part.title().trim_end_matches(" `t`")).collect();
         let hedged = patterns.contains(&"hedge");
-        let expected = ["timeout", "retry", "hedge", "breaker", "timeout"];
+        let expected = ["timeout", "retry", "hedge", "breaker", "limit", "timeout"];
         let expected: Vec<_> = expected.into_iter().filter(|p| hedged || *p != "hedge").collect();
         assert_eq!(patterns, expected);
     }
-    assert!(Stack::llm("t").to_string().ends_with("4. timeout `t`  60s\n"));
+    assert!(Stack::llm("t").to_string().ends_with("5. timeout `t`  60s\n"));
 }
 
 #[test]
@@ -145,6 +150,54 @@ fn an_outline_lists_what_is_there_and_nothing_else() {
     );
     assert!(parts.check().is_ok());
     assert_eq!(outline(&(), ()).1.len(), 0);
+}
+
+#[test]
+fn layers_over_several_services_are_listed_with_what_they_call() {
+    type Boxed = BoxCloneSyncService<u32, u32, BoxError>;
+    let tool = || Boxed::new(service_fn(async |n: u32| Ok::<_, BoxError>(n)));
+    let two = NonZeroU32::MIN.saturating_add(1);
+    let fallback = FallbackLayer::to(tool()).named("cheaper").then_value(0).named("rule");
+    let limit = LimitLayer::fixed(two);
+    let cases: [(&dyn Fn(Boxed) -> Boxed, &str); 9] = [
+        (&|s| Boxed::new(fallback.layer(s)), "fallback  primary, then cheaper, then rule"),
+        (
+            &|s| Boxed::new(QuorumLayer::of(3).agree_by(|n: &u32| *n).layer(s)),
+            "quorum  2 of 3 agree",
+        ),
+        (
+            &|s| {
+                let layer = QuorumLayer::with(vec![tool(); 3]).weights([two]).lazy(SECOND);
+                Boxed::new(layer.layer(s))
+            },
+            "quorum  3 of 5 agree, 4 members by weight, asked as needed and after 1s",
+        ),
+        (
+            &|s| {
+                let layer = DegradeLayer::new().required("b", tool()).optional("c", tool());
+                Boxed::new(layer.layer(s).map_response(|answers| answers.len() as u32))
+            },
+            "degrade  2 required members, 1 optional",
+        ),
+        (
+            &|s| Boxed::new(FailoverLayer::active_active().standby("b", tool()).layer(s)),
+            "failover  2 replicas, all active",
+        ),
+        (
+            &|s| Boxed::new(FailoverLayer::active_passive().standby("b", tool()).layer(s)),
+            "failover  2 replicas, one active",
+        ),
+        (&|s| Boxed::new(limit.layer(s)), "limit  2 at once, as many in line"),
+        (&|s| Boxed::new(limit.clone().queue(3).layer(s)), "limit  2 at once, 3 in line"),
+        (
+            &|s| Boxed::new(LimitLayer::adaptive().layer(s)),
+            "limit  20 at once to begin with, adapts from 1 to 1000, as many in line",
+        ),
+    ];
+    for (over, expected) in cases {
+        let (_, parts) = outline(&layer_fn(over), tool());
+        assert_eq!(parts.to_string(), format!("1. {expected}\n"));
+    }
 }
 
 #[test]

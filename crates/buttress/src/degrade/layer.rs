@@ -7,7 +7,7 @@ use super::{
     gauge::{Gauge, Settings},
     tally::{Seat, Seats},
 };
-use crate::{ByClone, ByFault, Name, Observe, Ratio};
+use crate::{ByClone, ByFault, Name, Observe, Ratio, stack::note};
 
 /// Calls required and optional services at once, and answers with what they give. See the
 /// [module](super).
@@ -212,6 +212,10 @@ impl<S: Clone, C: Clone, R: Clone> Layer<S> for DegradeLayer<S, C, R> {
         let seat = Seat { name: self.inner_name.clone(), required: true };
         let mut layer = self.clone();
         layer.members.insert(0, (seat, inner));
+        note(&self.settings.voice, || {
+            let required = layer.members.iter().filter(|(seat, _)| seat.required).count();
+            format!("{required} required members, {} optional", layer.members.len() - required)
+        });
         layer.into_service()
     }
 }

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     Backoff, Budget, ByClone, ByFault, Factor, Jitter, Name, Observe, Random, Ratio,
     event::{Pattern, Voice},
+    stack::note,
 };
 
 /// Calls one of several replicas, and leaves alone what is ill. See the [module](super).
@@ -376,10 +377,22 @@ impl<S, C, R> FailoverLayer<S, C, R> {
     }
 }
 
+impl<S, C, R> FailoverLayer<S, C, R> {
+    /// Adds itself to the outline of a stack.
+    fn note(&self, replicas: usize) {
+        let Settings { terms, voice, .. } = &self.settings;
+        note(voice, || match terms.order {
+            Order::Active(_) => format!("{replicas} replicas, all active"),
+            Order::Passive { .. } => format!("{replicas} replicas, one active"),
+        });
+    }
+}
+
 impl<S: Clone, C: Clone, R: Clone> Layer<S> for FailoverLayer<S, C, R> {
     type Service = Failover<S, C, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        self.note(1 + self.others.len());
         let others = self.others.iter().map(|other| other.service.clone());
         let services = [inner].into_iter().chain(others);
         Failover::new(services, self.desk.clone(), self.manners.clone())

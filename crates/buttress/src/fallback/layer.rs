@@ -13,6 +13,7 @@ use super::{
 use crate::{
     Budget, ByClone, ByFault, Kind, Name, Observe,
     event::{Pattern, Voice},
+    stack::note,
 };
 
 /// Tries one tier after another until one gives an acceptable answer. See the [module](super).
@@ -282,12 +283,23 @@ impl<T, C, R, M, K> fmt::Debug for FallbackLayer<T, C, R, M, K> {
     }
 }
 
+impl<T, C, R, M, K> FallbackLayer<T, C, R, M, K> {
+    /// Adds itself to the outline of a stack.
+    fn note(&self) {
+        note(&self.settings.voice, || {
+            let names = self.settings.chain.tiers().map(|tier| tier.name().as_str());
+            names.collect::<Vec<_>>().join(", then ")
+        });
+    }
+}
+
 impl<S: Clone, T: Clone, C: Clone, R: Clone, M, K: Clone> Layer<S>
     for FallbackLayer<T, C, R, M, K>
 {
     type Service = Fallback<S, T, C, R, M, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        self.note();
         Fallback::new(Instance::new(inner, Some(S::clone)), Arc::new(self.clone()))
     }
 }
@@ -313,6 +325,7 @@ impl<S, T: Clone, C: Clone, R: Clone, M, K: Clone> Layer<S> for SingleLayer<T, C
     type Service = Fallback<S, T, C, R, M, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        self.0.note();
         Fallback::new(Instance::new(inner, None), Arc::new(self.0.clone()))
     }
 }

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     ByFault, Classify, Name, Observe, Verdict,
     event::{Pattern, Voice},
+    stack::note,
 };
 
 /// Lets only so many calls run at once. See the [module](super).
@@ -192,10 +193,30 @@ impl<C> LimitLayer<Adaptive<C>> {
     }
 }
 
+impl<M> LimitLayer<M> {
+    /// Adds itself to the outline of a stack.
+    fn note(&self) {
+        let Settings { start, terms, queue, voice, .. } = &self.settings;
+        note(voice, || {
+            let most = match terms {
+                None => format!("{start} at once"),
+                Some(Terms { min, max, .. }) => {
+                    format!("{start} at once to begin with, adapts from {min} to {max}")
+                }
+            };
+            match queue {
+                None => format!("{most}, as many in line"),
+                Some(queue) => format!("{most}, {queue} in line"),
+            }
+        });
+    }
+}
+
 impl<S> Layer<S> for LimitLayer {
     type Service = Limit<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        self.note();
         Limit::new(inner, self.gate.clone(), Fixed)
     }
 }
@@ -204,6 +225,7 @@ impl<S, C: Clone> Layer<S> for LimitLayer<Adaptive<C>> {
     type Service = Limit<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        self.note();
         Limit::new(inner, self.gate.clone(), self.mode.classify.clone())
     }
 }

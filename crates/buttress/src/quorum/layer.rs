@@ -10,6 +10,7 @@ use super::{
 use crate::{
     ByClone, ByFault, Name, Observe,
     event::{Pattern, Voice},
+    stack::note,
 };
 
 /// Asks several, and returns what enough of them agree on. See the [module](super).
@@ -225,6 +226,14 @@ impl<A: Clone, C: Clone, R: Clone, T> QuorumLayer<A, C, R, T> {
             electorate: Electorate::new(members.count(), &rules.weights, rules.needed),
             rules,
         };
+        note(&settings.rules.voice, || {
+            let launch = match settings.rules.launch {
+                Launch::Eager => String::new(),
+                Launch::Lazy(None) => ", asked as needed".to_owned(),
+                Launch::Lazy(Some(delay)) => format!(", asked as needed and after {delay:?}"),
+            };
+            format!("{}{launch}", settings.electorate)
+        });
         Quorum { members, settings: Arc::new(settings) }
     }
 }

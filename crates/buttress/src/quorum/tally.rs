@@ -1,6 +1,6 @@
 //! Where a vote stands.
 
-use std::num::NonZeroU32;
+use std::{fmt, num::NonZeroU32};
 
 use crate::Votes;
 
@@ -12,6 +12,14 @@ pub(super) struct Electorate {
     weights: Vec<NonZeroU32>,
     total: u64,
     needed: u64,
+}
+
+impl fmt::Display for Electorate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { members, weights, total, needed } = self;
+        write!(f, "{needed} of {total} agree")?;
+        if weights.is_empty() { Ok(()) } else { write!(f, ", {members} members by weight") }
+    }
 }
 
 impl Electorate {

@@ -8,7 +8,8 @@ use tower_layer::Layer;
 use super::outline::outline;
 use crate::{
     Backoff, Breaker, BreakerHandle, BreakerLayer, Budget, ByClone, ByFault, Hedge, HedgeLayer,
-    Name, Observe, Random, Ratio, Retry, RetryLayer, Timeout, TimeoutLayer, Trigger,
+    Limit, LimitHandle, LimitLayer, Name, Observe, Random, Ratio, Retry, RetryLayer, Timeout,
+    TimeoutLayer, Trigger, limit::Adaptive,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -57,6 +58,7 @@ pub struct Stack<C = ByFault, R = ByClone> {
     retry: RetryLayer<C, R>,
     hedge: Option<HedgeLayer<C, R>>,
     breaker: BreakerLayer<C>,
+    limit: LimitLayer<Adaptive<C>>,
     attempt: TimeoutLayer,
     budget: Budget,
     classify: C,
@@ -67,7 +69,7 @@ pub struct Stack<C = ByFault, R = ByClone> {
 pub type Stacked<S, C, R> = Timeout<Retry<Either<Hedge<Guarded<S, C>, C, R>, Guarded<S, C>>, C, R>>;
 
 /// The part of it that each attempt goes through.
-type Guarded<S, C> = Breaker<Timeout<S>, C>;
+type Guarded<S, C> = Breaker<Limit<Timeout<S>, C>, C>;
 
 impl Stack {
     /// For tools that answer in seconds.
@@ -79,6 +81,7 @@ impl Stack {
             retry: RetryLayer::new().budget(budget.clone()).name(name.clone()),
             hedge: Some(HedgeLayer::learned().budget(budget.clone()).name(name.clone())),
             breaker: BreakerLayer::new(Trigger::flaky()).name(name.clone()),
+            limit: LimitLayer::adaptive().name(name.clone()),
             attempt: TimeoutLayer::new(10 * SECOND).name(name),
             budget,
             classify: ByFault,
@@ -96,6 +99,7 @@ impl Stack {
             retry: RetryLayer::new().backoff(backoff).budget(budget.clone()).name(name.clone()),
             hedge: None,
             breaker: BreakerLayer::default().slow_after(60 * SECOND).name(name.clone()),
+            limit: LimitLayer::adaptive().slow_after(60 * SECOND).name(name.clone()),
             attempt: TimeoutLayer::new(60 * SECOND).name(name),
             budget,
             classify: ByFault,
@@ -133,6 +137,16 @@ impl<C, R> Stack<C, R> {
         self
     }
 
+    /// Changes the settings of the limit.
+    #[must_use]
+    pub fn limit(
+        mut self,
+        set: impl FnOnce(LimitLayer<Adaptive<C>>) -> LimitLayer<Adaptive<C>>,
+    ) -> Self {
+        self.limit = set(self.limit);
+        self
+    }
+
     /// Hedges each attempt in this way, within the [budget](Self::budget); `None` for no hedge.
     ///
     /// It then judges and repeats as the other layers do; its events go where it says.
@@ -157,6 +171,7 @@ impl<C, R> Stack<C, R> {
             retry: self.retry.classify(classify.clone()),
             hedge: self.hedge.map(|layer| layer.classify(classify.clone())),
             breaker: self.breaker.classify(classify.clone()),
+            limit: self.limit.classify(classify.clone()),
             attempt: self.attempt,
             budget: self.budget,
             classify,
@@ -174,6 +189,7 @@ impl<C, R> Stack<C, R> {
             retry: self.retry.replay(replay.clone()),
             hedge: self.hedge.map(|layer| layer.replay(replay.clone())),
             breaker: self.breaker,
+            limit: self.limit,
             attempt: self.attempt,
             budget: self.budget,
             classify: self.classify,
@@ -189,6 +205,7 @@ impl<C, R> Stack<C, R> {
             retry: self.retry.observe(observe.clone()),
             hedge: self.hedge.map(|layer| layer.observe(observe.clone())),
             breaker: self.breaker.observe(observe.clone()),
+            limit: self.limit.observe(observe.clone()),
             attempt: self.attempt.observe(observe),
             ..self
         }
@@ -213,13 +230,18 @@ impl<C, R> Stack<C, R> {
     pub fn breaker_handle(&self) -> BreakerHandle {
         self.breaker.handle()
     }
+
+    /// The handle of the limit. Take it from the finished stack: setters make a new limit.
+    pub fn limit_handle(&self) -> LimitHandle {
+        self.limit.handle()
+    }
 }
 
 impl<S: Clone, C: Clone, R: Clone> Layer<S> for Stack<C, R> {
     type Service = Stacked<S, C, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let guarded = self.breaker.layer(self.attempt.layer(inner));
+        let guarded = self.breaker.layer(self.limit.layer(self.attempt.layer(inner)));
         let attempts = option_layer(self.hedge.clone()).layer(guarded);
         self.call.layer(self.retry.layer(attempts))
     }
