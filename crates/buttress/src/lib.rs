@@ -4,16 +4,16 @@
 //! [`tower::ServiceBuilder`] around the client that you already have.
 //!
 //! ```text
-//!            a call                                    an attempt
-//!   caller ─────────▶ timeout ─▶ retry ─▶ hedge ─▶ breaker ─▶ timeout ─▶ your service
-//!          ◀───────── 20 s       again?   another? let in?    5 s
-//!                                  ▲         ▲        ▲          │
-//!                                  └─────────┴────────┴── verdict ┘
+//!            a call                                            an attempt
+//!   caller ─────────▶ timeout ─▶ retry ─▶ hedge ─▶ breaker ─▶ limit ─▶ timeout ─▶ your service
+//!          ◀───────── 20 s       again?   another? let in?    room?    5 s
+//!                                  ▲         ▲        ▲         ▲         │
+//!                                  └─────────┴────────┴─────────┴─ verdict┘
 //! ```
 //!
 //! ```
 //! use std::time::Duration;
-//! use buttress::{BreakerLayer, HedgeLayer, RetryLayer, TimeoutLayer};
+//! use buttress::{BreakerLayer, HedgeLayer, LimitLayer, RetryLayer, TimeoutLayer};
 //! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
@@ -23,23 +23,29 @@
 //!     .layer(RetryLayer::new().attempts(3))
 //!     .layer(HedgeLayer::after(Duration::from_secs(1)))
 //!     .layer(BreakerLayer::default())
+//!     .layer(LimitLayer::adaptive())
 //!     .layer(TimeoutLayer::new(Duration::from_secs(5))) // each attempt
 //!     .service(tool);
 //! assert_eq!(service.oneshot("Rome").await.unwrap(), "sunny in Rome");
 //! # }
 //! ```
 //!
+//! In the order in which they go around a service, outermost first ([`stack`] tells why):
+//!
 //! | layer | what it is for | a failure it hides |
 //! |---|---|---|
-//! | [`HedgeLayer`] | slow and failing attempts are overtaken by others | a stuck connection |
-//! | [`RetryLayer`] | what may pass is tried again later | a restart, a rate limit |
-//! | [`BreakerLayer`] | what is broken is left alone | an outage |
-//! | [`LimitLayer`] | only so many calls run at once: a fixed number, or what is found to be good | overload |
-//! | [`FailoverLayer`] | of several replicas, one that is well is called | a replica that is down |
 //! | [`FallbackLayer`] | what fails is done by something else, or done without | a provider that is gone |
-//! | [`TimeoutLayer`] | attempts and calls end in time | a hang |
 //! | [`DegradeLayer`] | several services answer together, as far as they can | a part that is gone |
 //! | [`QuorumLayer`] | several are asked, and enough of them must agree | a wrong answer |
+//! | [`RetryLayer`] | what may pass is tried again later | a restart, a rate limit |
+//! | [`HedgeLayer`] | slow and failing attempts are overtaken by others | a stuck connection |
+//! | [`BreakerLayer`] | what is broken is left alone | an outage |
+//! | [`FailoverLayer`] | of several replicas, one that is well is called | a replica that is down |
+//! | [`LimitLayer`] | only so many calls run at once: a fixed number, or what is found to be good | overload |
+//! | [`TimeoutLayer`] | attempts and calls end in time | a hang |
+//!
+//! [`Stack::tool`] and [`Stack::llm`] are ready-made stacks of those that go around a single service,
+//! and [`ServiceBuilderExt::check`] finds layers in a harmful order.
 //!
 //! # How the layers understand each other
 //!
