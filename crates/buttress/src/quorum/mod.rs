@@ -21,7 +21,7 @@
 //! let service = ServiceBuilder::new().layer(layer.needed(3)).service(model("Lyon"));
 //! let error = service.oneshot("capital of France?").await.unwrap_err();
 //! let Some(Rejection::NoQuorum { votes, .. }) = error.downcast_ref() else { panic!() };
-//! assert_eq!((votes.needed, votes.largest, votes.dissent()), (3, 1, 1));
+//! assert_eq!((votes.needed, votes.largest, votes.dissent()), (3, 2, 1));
 //! # }
 //! ```
 //!
@@ -47,7 +47,7 @@
 //! | [permanent](crate::Kind::Permanent), and an error taken for a success | a vote that there is no answer: all such agree with each other, and if they are enough the last is returned as it is |
 //! | any other, and an error of readiness | a failed member, which has no vote |
 //!
-//! The call ends with the vote that decides it, or that makes it certain that none can; whoever
+//! The call ends with the vote that decides it, or in the poll that leaves none to decide it; whoever
 //! still runs is dropped.
 //!
 //! # Defaults
