@@ -4,7 +4,8 @@ use std::{num::NonZeroU32, time::Duration};
 
 use buttress::{
     Backoff, BreakerLayer, Budget, DegradeLayer, FailoverLayer, FallbackLayer, HedgeLayer,
-    LimitLayer, Once, Quantile, QuorumLayer, Ratio, RetryLayer, TimeoutLayer, Trigger, Window,
+    LimitLayer, Once, Quantile, QuorumLayer, Ratio, RetryLayer, Stack, TimeoutLayer, Trigger,
+    Window,
 };
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -147,7 +148,17 @@ pub(crate) fn fallback_to_a_value() -> Run {
 }
 
 pub(crate) fn stack() -> Run {
+    let stack = FallbackLayer::to(Bare).layer(RetryLayer::new().layer(hedged()));
+    Run::service(stack)
+}
+
+pub(crate) fn stack_without_fallback() -> Run {
     Run::service(RetryLayer::new().layer(hedged()))
+}
+
+/// Time limit, retry, hedge, breaker, limit, time limit.
+pub(crate) fn stack_preset() -> Run {
+    Run::service(Stack::tool("bare").layer(Bare))
 }
 
 pub(crate) fn stack_without_retry() -> Run {

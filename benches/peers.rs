@@ -150,7 +150,8 @@ pub(crate) fn resilience_stack() -> Run {
         .layer(breaker.unified::<Failed>())
         .layer(TimeLimiterLayer::builder().timeout_duration(LONG).build().unified::<Failed>())
         .service(Bare);
-    Run::service(Repeats::builder().max_attempts(3).build().layer(attempt))
+    let attempts = Repeats::builder().max_attempts(3).build().layer(attempt);
+    Run::service(FallbackLayer::<u64, u64, _>::value(0).layer(attempts))
 }
 
 /// As many as ours let run.

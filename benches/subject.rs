@@ -96,6 +96,8 @@ impl Subject {
         ),
         Self::bare("stack"),
         Self::ours("stack", "buttress", ours::stack),
+        Self::ours("stack", "buttress without fallback", ours::stack_without_fallback),
+        Self::ours("stack", "buttress preset", ours::stack_preset),
         Self::ours("stack", "buttress without retry", ours::stack_without_retry),
         Self::peer("stack", "tower-resilience", peers::resilience_stack),
     ];
