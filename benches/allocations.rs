@@ -29,7 +29,7 @@ fn allocations(subject: &Subject) -> u64 {
 fn allowed(subject: &Subject) -> u64 {
     match (subject.pattern, subject.name) {
         // Draws its survival curve anew every hundred calls or so.
-        ("hedge", "buttress learned") => CALLS / 20,
+        ("hedge", "buttress learned") | ("stack", "buttress preset") => CALLS / 20,
         // The calls of three members, and their answers.
         ("degrade", "buttress") => 4 * CALLS,
         // The future of each member that is asked, and nothing for the vote.
