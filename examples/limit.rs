@@ -95,7 +95,7 @@ async fn adaptive() -> Result<(), Box<dyn Error>> {
         let (answered, turned_away) =
             (answered.swap(0, Ordering::Relaxed), turned_away.swap(0, Ordering::Relaxed));
         println!(
-            "{second} s: limit {}, {answered} answered, {turned_away} turned away by the tool",
+            "second {second}: limit {}, {answered} answered, {turned_away} turned away by the tool",
             limit.limit()
         );
     }
