@@ -689,3 +689,20 @@ async fn an_accepted_error_of_readiness_had_no_effect() {
     let (_, causes, verdict) = too_few(call(&layer.classify(accept).into_service()).await);
     assert_eq!((causes, verdict.effect), (vec!["b".to_owned()], Effect::None));
 }
+
+#[tokio::test(start_paused = true)]
+async fn answers_hold_what_they_hold_until_all_members_have_ended() {
+    for patience in [None, Some(5 * SECOND)] {
+        // Both members take turns with the only permit, which a reply holds.
+        let (handle, probe) = probe(answers(1));
+        handle.hold(Hold::Reply);
+        let layer = DegradeLayer::new().required("a", probe.clone()).optional("b", probe);
+        let layer = patience.map_or(layer.clone(), |patience| layer.patience(patience));
+        let outcome = timeout(100 * SECOND, call(&layer.into_service())).await;
+        assert_eq!(outcome.is_ok(), patience.is_some());
+        if let Ok(outcome) = outcome {
+            assert_eq!(failed(&outcome), ["b: service not ready within 5s"]);
+        }
+        handle.assert_gone();
+    }
+}
