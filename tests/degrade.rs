@@ -664,3 +664,45 @@ async fn a_future_that_has_ended_stays_silent() {
     assert!(poll_once(future.as_mut()).await.is_pending());
     assert!(format!("{future:?}").contains("ended: true"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn without_patience_nobody_waits_for_a_tick_of_the_clock() {
+    // Timers count whole milliseconds.
+    tokio::time::advance(Duration::from_micros(300)).await;
+    let (_, layer) = layer(&[answers(0)], &[Act::Hang]);
+    let mut service = layer.patience(Duration::ZERO).into_service();
+    let mut future = pin!(service.call(ProbeRequest::new(1)));
+    let Poll::Ready(outcome) = poll_once(future.as_mut()).await else { panic!("it waits") };
+    assert_eq!(answered(&outcome), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_accepted_error_of_readiness_had_no_effect() {
+    let accept = |outcome: Result<&ProbeReply, &ProbeError>| match outcome {
+        Err(ProbeError::Unready(_)) => Verdict::success(),
+        Err(error) => error.verdict(),
+        Ok(_) => Verdict::success(),
+    };
+    let unsent = Act::fail(Verdict::transient().with_effect(Effect::None));
+    let (handles, layer) = layer(&[answers(0), unsent], &[]);
+    handles[0].readiness([Readiness::Fail(Verdict::permanent())]);
+    let (_, causes, verdict) = too_few(call(&layer.classify(accept).into_service()).await);
+    assert_eq!((causes, verdict.effect), (vec!["b".to_owned()], Effect::None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_hold_what_they_hold_until_all_members_have_ended() {
+    for patience in [None, Some(5 * SECOND)] {
+        // Both members take turns with the only permit, which a reply holds.
+        let (handle, probe) = probe(answers(1));
+        handle.hold(Hold::Reply);
+        let layer = DegradeLayer::new().required("a", probe.clone()).optional("b", probe);
+        let layer = patience.map_or(layer.clone(), |patience| layer.patience(patience));
+        let outcome = timeout(100 * SECOND, call(&layer.into_service())).await;
+        assert_eq!(outcome.is_ok(), patience.is_some());
+        if let Ok(outcome) = outcome {
+            assert_eq!(failed(&outcome), ["b: service not ready within 5s"]);
+        }
+        handle.assert_gone();
+    }
+}

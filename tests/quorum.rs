@@ -13,7 +13,8 @@ use std::{
 
 use buttress::{
     CallError, Disagreement, Effect, EffectsIf, Event, Fault, Kind, Once, QuorumLayer, Ratio,
-    Rejection, Teller, TimeoutLayer, Tolerance, Verdict, Votes, Why, quorum::AnyAnswer,
+    Rejection, Teller, TimeoutLayer, Tolerance, Verdict, Votes, Why,
+    quorum::{Agree, AnyAnswer, Cast},
 };
 use buttress_sim::{
     Fate, Faults, Rule, Takes, Tool, ToolReply, ToolRequest, When,
@@ -173,7 +174,8 @@ async fn ends_once_agreement_has_become_impossible() {
     let service = QuorumLayer::with(others).needed(3).layer(first);
     let error = timeout(2 * SECOND, service.oneshot(7)).await.unwrap().unwrap_err();
     assert_eq!(votes_of(&error), Votes { needed: 3, cast: 2, largest: 1, failed: 0 });
-    assert_eq!(error.verdict(), Verdict::unknown());
+    // Who answered did what was asked.
+    assert_eq!(error.verdict(), Verdict::unknown().with_effect(Effect::Applied));
 }
 
 #[tokio::test(start_paused = true)]
@@ -663,4 +665,92 @@ async fn two_of_three_over_the_unreliable_tool() {
     assert!((median - 0.832).abs() < 0.01, "{median}; seed {SEED}");
     // All three are asked at once, also when the first two fail in that moment.
     assert_eq!(tool.stats().launched, 3 * u64::from(CALLS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_says_what_members_that_did_not_fail_may_have_done() {
+    // Provably without effect; the third was sent, and is dropped.
+    let unsent = fails(Verdict::throttled(), 1);
+    let (outcome, ..) = two_of([unsent, HANGS, unsent]).await;
+    let error = outcome.unwrap_err();
+    assert_eq!(votes_of(&error), Votes { needed: 2, cast: 0, largest: 0, failed: 2 });
+    assert_eq!((error.verdict().kind, error.verdict().effect), (Kind::Throttled, Effect::Maybe));
+    // Here the third was never ready.
+    let blocked = ProbeService::new(0);
+    let failing = ProbeService::new(2);
+    failing.handle().otherwise(Act::fail(Verdict::throttled()));
+    let others = vec![failing.clone(), failing];
+    let layer = QuorumLayer::with(others).agree_by(ProbeReply::id);
+    let error = layer.layer(blocked).oneshot(ProbeRequest::new(7)).await.unwrap_err();
+    assert_eq!((error.verdict().kind, error.verdict().effect), (Kind::Throttled, Effect::None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vote_that_nobody_decides_ends_with_its_members() {
+    /// Finds all answers to be the same, and is not content with them.
+    #[derive(Clone)]
+    struct Picky(u64);
+
+    impl Agree<u32> for Picky {
+        type Ballots = ();
+
+        fn open(&self) {}
+
+        fn cast(&self, (): &mut (), _: u32, _: u64, _: u64) -> Cast<u32> {
+            Cast::Open { largest: self.0 }
+        }
+    }
+
+    for largest in [2, u64::MAX] {
+        for lazy in [false, true] {
+            let (first, others, seen) = members([says(1, 1), says(1, 2), says(1, 3)]);
+            let layer = QuorumLayer::with(others).agree(Picky(largest));
+            let layer = if lazy { layer.lazy(None) } else { layer };
+            let error = timeout(9 * SECOND, layer.layer(first).oneshot(7)).await.unwrap();
+            assert!(matches!(error, Err(ProbeError::Rejected(Rejection::NoQuorum { .. }))));
+            assert_eq!((seen.calls(), seen.alive()), (3, 0));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_panics_is_not_told_again() {
+    let told = Arc::new(AtomicU32::new(0));
+    let count = told.clone();
+    let observe = move |_: Teller<'_>, event: &Event| {
+        if let Event::Cancelled { .. } = event {
+            count.fetch_add(1, Ordering::Relaxed);
+            panic!("planned");
+        }
+    };
+    let (first, others, seen) = members([says(1, 1), says(1, 1), HANGS]);
+    let service = QuorumLayer::with(others).observe(observe).layer(first);
+    // The task drops the future while the panic unwinds: another one would end the process.
+    let outcome = tokio::spawn(service.oneshot(7)).await;
+    assert!(outcome.unwrap_err().is_panic());
+    assert_eq!((told.load(Ordering::Relaxed), seen.alive()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_asked_for_want_of_a_copy_is_told() {
+    for lazy in [false, true] {
+        let left = Arc::new(AtomicU32::new(2));
+        let copy = move |request: &u32| {
+            let less = |left: u32| left.checked_sub(1);
+            let left = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+            left.is_ok().then_some(*request)
+        };
+        let (told, listen) = log();
+        let failing = fails(Verdict::transient(), 1);
+        let (first, others, seen) = members([says(1, 1), failing, says(1, 2), HANGS, HANGS]);
+        let layer = QuorumLayer::with(others).needed(2).replay(copy).observe(listen);
+        let layer = if lazy { layer.lazy(None) } else { layer };
+        assert_eq!(layer.layer(first).oneshot(7).await, Ok(1));
+        assert_eq!(seen.calls(), 3);
+        let told = told.lock().unwrap();
+        let suppressed: Vec<_> =
+            told.iter().filter(|event| matches!(event, Event::Suppressed { .. })).collect();
+        let why = Why::NotRepeatable;
+        assert_eq!(suppressed, [&Event::Suppressed { attempt: 4, why }], "lazy: {lazy}");
+    }
 }

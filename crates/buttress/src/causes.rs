@@ -245,15 +245,22 @@ mod tests {
 
     #[test]
     fn replicas_that_contradict_each_other_are_unknown() {
-        let split = |largest, cast| Rejection::NoQuorum {
+        let split = |largest, cast, effect| Rejection::NoQuorum {
             name: Name::new("model"),
             votes: Votes { needed: 2, cast, largest, failed: 3 - cast },
             causes: causes(&vec![Verdict::throttled(); 3 - cast as usize]),
+            effect,
         };
-        assert_eq!(split(1, 2).verdict(), Verdict::unknown());
-        let verdict = split(1, 1).verdict();
-        assert_eq!((verdict.kind, verdict.effect), (Kind::Throttled, Effect::Maybe));
-        assert_eq!(split(0, 0).verdict(), Verdict::throttled());
-        assert!(split(1, 2).to_string().contains("1 of 2 needed agree, 1 dissent, 1 failed"));
+        let maybe = Effect::Maybe;
+        assert_eq!(split(1, 2, maybe).verdict(), Verdict::unknown());
+        // Some may have done something that were dropped, and have no cause.
+        for cast in [0, 1] {
+            let verdict = split(cast, cast, maybe).verdict();
+            assert_eq!((verdict.kind, verdict.effect), (Kind::Throttled, maybe));
+        }
+        assert_eq!(split(0, 0, Effect::None).verdict(), Verdict::throttled());
+        assert!(
+            split(1, 2, maybe).to_string().contains("1 of 2 needed agree, 1 dissent, 1 failed")
+        );
     }
 }

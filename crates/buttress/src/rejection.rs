@@ -105,6 +105,8 @@ pub enum Rejection {
         /// Why some gave no answer, in the order in which they did not. A permanent failure is a
         /// vote all the same.
         causes: Causes,
+        /// What the members may have done, those included that did not fail.
+        effect: Effect,
     },
     /// Every tier of a fallback failed.
     AllFailed {
@@ -183,13 +185,13 @@ impl Rejection {
             }
             Self::Timeout { .. } => Verdict::transient(),
             Self::Unready { .. } => Verdict::transient().with_effect(Effect::None),
-            Self::NoQuorum { votes, .. } if votes.dissent() > 0 => Verdict::unknown(),
-            Self::NoQuorum { votes, causes, .. } if votes.cast > 0 => {
-                // Who voted was called.
-                causes.verdict().with_effect(Effect::Maybe)
+            Self::NoQuorum { votes, effect, .. } if votes.dissent() > 0 => {
+                Verdict::unknown().with_effect(*effect)
             }
-            Self::NoQuorum { causes, .. } | Self::AllFailed { causes, .. } => causes.verdict(),
-            Self::TooFew { causes, effect, .. } => causes.verdict().with_effect(*effect),
+            Self::NoQuorum { causes, effect, .. } | Self::TooFew { causes, effect, .. } => {
+                causes.verdict().with_effect(*effect)
+            }
+            Self::AllFailed { causes, .. } => causes.verdict(),
         }
     }
 }
@@ -202,7 +204,7 @@ impl fmt::Display for Rejection {
             Self::Unavailable { name, .. } => write!(f, "no replica of `{name}` is available")?,
             Self::Timeout { after } => write!(f, "no answer within {after:?}")?,
             Self::Unready { after } => write!(f, "service not ready within {after:?}")?,
-            Self::NoQuorum { name, votes, causes } => {
+            Self::NoQuorum { name, votes, causes, .. } => {
                 write!(f, "no quorum in `{name}`: {votes}")?;
                 causes.list(f)?;
             }

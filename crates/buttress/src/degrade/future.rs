@@ -64,7 +64,11 @@ impl Wait {
             *self = Self::begin(patience);
         }
         let Self::Until { timer, after } = self else { return Poll::Pending };
-        ready!(timer.as_mut().poll(cx));
+        // Timers count whole milliseconds: they may be late, and then later than that of whoever
+        // set the deadline.
+        if timer.as_mut().poll(cx).is_pending() && Instant::now() < timer.deadline() {
+            return Poll::Pending;
+        }
         Poll::Ready(*after)
     }
 
@@ -178,12 +182,12 @@ where
         }
         Err(error) => {
             let verdict = plan.classify.verdict(call, Err(&error));
+            // Whatever the error says: before it was ready, it was not called.
+            let verdict = if sent { verdict } else { verdict.with_effect(Effect::None) };
             if verdict.is_success() {
                 tally.succeeded(seats, place, verdict, None);
                 return None;
             }
-            // Whatever the error says: before it was ready, it was not called.
-            let verdict = if sent { verdict } else { verdict.with_effect(Effect::None) };
             fail(plan, tally, place, verdict, error.into_cause())
         }
     }

@@ -96,6 +96,10 @@
 //! [`TimeoutLayer`](crate::TimeoutLayer) ends patience as well: what is there by then is the
 //! answer, and the call does not time out.
 //!
+//! Answers hold what they hold, a permit or a body, until all members have ended. Over limits on
+//! concurrency whose permits are held by responses, members and calls may so wait for each other:
+//! have patience.
+//!
 //! # Errors
 //! [`Rejection::TooFew`](crate::Rejection::TooFew) with the required members that failed and why,
 //! as soon as they are too many; the others are dropped before it is returned. Without required

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -20,7 +21,8 @@ use super::{
 };
 use crate::{
     Cause, Causes, Classify, Deadline, Effect, Event, FromRejection, IntoCause, Kind, Name,
-    Rejection, Replay, Verdict, Why, fan::Ended,
+    Rejection, Replay, Verdict, Why,
+    fan::{Ended, Fan},
 };
 
 /// The future of [`Quorum`](super::Quorum).
@@ -37,6 +39,8 @@ where
     /// What the classifier remembers of the request, which is the same for all members.
     call: C::Call,
     causes: Vec<Cause>,
+    /// What the members may have done that have ended or were dropped.
+    effect: Effect,
     /// Where those come from who may be asked later.
     reserve: Option<Members<S>>,
     /// When somebody first had to wait.
@@ -76,6 +80,7 @@ where
             ballots,
             call,
             causes: Vec::new(),
+            effect: Effect::None,
             reserve,
             begun: None,
             later: Vec::new(),
@@ -142,7 +147,7 @@ where
         why: &mut Why,
     ) -> Option<(usize, End<S::Response, S::Error>)> {
         let this = self.project();
-        let (round, causes, call) = (this.round, this.causes, this.call);
+        let (round, causes, call, done) = (this.round, this.causes, this.call, this.effect);
         let Settings { agree, classify, electorate, rules, .. } = &**this.settings;
         let ballots = this.ballots.as_mut()?;
         let tally = &mut round.tally;
@@ -153,6 +158,7 @@ where
                 Ok(response) => {
                     let verdict = classify.verdict(call, Ok(&response));
                     if verdict.is_success() {
+                        *done = (*done).max(verdict.effect);
                         match agree.cast(ballots, response, weight, electorate.needed()) {
                             Cast::Agreed { answer, weight: largest } => {
                                 tally.answered(weight, largest);
@@ -175,6 +181,7 @@ where
             // Who was not even ready has said nothing about the request.
             let effect = if sent { verdict.effect } else { Effect::None };
             let verdict = verdict.with_effect(effect);
+            *done = (*done).max(effect);
             if !verdict.is_success() {
                 rules.voice.tell(Event::Failed { attempt: number(place), verdict });
             }
@@ -280,7 +287,9 @@ where
                     return Ok(answer);
                 }
                 let name = rules.voice.name();
-                Err(S::Error::from_rejection(Rejection::NoQuorum { name, votes, causes }))
+                let effect = *this.effect;
+                let rejection = Rejection::NoQuorum { name, votes, causes, effect };
+                Err(S::Error::from_rejection(rejection))
             }
         }
     }
@@ -297,9 +306,14 @@ where
     #[inline]
     fn cancel(self: Pin<&mut Self>, place: usize) {
         let mut this = self.project();
-        if this.round.fan.running() > 0 && (this.begun.is_some() || place > 0) {
+        // Taken out first: a listener that panics is not told again when the future is dropped.
+        let fan = mem::replace(&mut this.round.fan, Fan::new());
+        if fan.running() > 0 && (this.begun.is_some() || place > 0) {
             let begun = *this.begun;
-            for running in this.round.fan.places() {
+            for (running, sent) in fan.unfinished() {
+                if sent {
+                    *this.effect = (*this.effect).max(Effect::Maybe);
+                }
                 // Before anybody had to wait, those after the last were not reached.
                 if begun.is_none() && running > place {
                     continue;
@@ -311,7 +325,7 @@ where
                 voice.tell(Event::Cancelled { attempt: number(running), after });
             }
         }
-        this.round.fan.clear();
+        drop(fan);
         this.round.end();
         *this.reserve = None;
         this.timer.set(None);
@@ -331,7 +345,7 @@ where
 }
 
 /// Members are counted from 1.
-fn number(place: usize) -> u32 {
+pub(super) fn number(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX).saturating_add(1)
 }
 

@@ -118,7 +118,8 @@ impl<A, C, R, T> QuorumLayer<A, C, R, T> {
         self
     }
 
-    /// Returns the first answer, whatever it says: one is needed, and any will do.
+    /// Returns the first answer, whatever it says: one is needed, and any will do. So will a
+    /// permanent failure.
     ///
     /// Guards against failures, and not against wrong answers: as redundant execution by a
     /// [hedge](crate::HedgeLayer::immediate) does, but over members that may not become ready.

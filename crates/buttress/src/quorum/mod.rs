@@ -56,7 +56,8 @@
 //!
 //! # Clone
 //! Calls share nothing. Each clones the service once per member that it asks: the clones become
-//! ready in the response future, so that one that never does holds up none of the others. The
+//! ready in the response future, so that one that never does holds up none of the others. A
+//! [lazy](QuorumLayer::lazy) vote clones all members besides, for as long as some are not asked. The
 //! layer itself is always ready, and the caller does not feel the backpressure of what is inside.
 //!
 //! # Cancellation
@@ -72,7 +73,8 @@
 //! # Errors
 //! [`Rejection::NoQuorum`](crate::Rejection::NoQuorum) with the votes, and the error of each member
 //! that gave no answer. What it means to the layers outside follows from those, unless members
-//! contradict each other: then it is [unknown](crate::Kind::Unknown).
+//! contradict each other: then it is [unknown](crate::Kind::Unknown). Those that answered, or were
+//! dropped once the request was sent, may have had an effect all the same.
 //!
 //! A request that may not be repeated [freely](crate::Repeat::Freely) is sent to one member if the
 //! vote of one is enough; if not, to nobody, and the refusal is permanent.
@@ -80,7 +82,8 @@
 //! # Telemetry
 //! [`Failed`](crate::Event::Failed) for each member, whose number is the `attempt`;
 //! [`Hedging`](crate::Event::Hedging) for those asked later, [`Cancelled`](crate::Event::Cancelled)
-//! for those dropped; [`Disagreed`](crate::Event::Disagreed), or [`Agreed`](crate::Event::Agreed)
+//! for those dropped; [`Suppressed`](crate::Event::Suppressed) for the next one, where nobody else
+//! is asked for want of a copy or of time; [`Disagreed`](crate::Event::Disagreed), or [`Agreed`](crate::Event::Agreed)
 //! where some dissented or failed. To let the caller see the votes, [`mark`](QuorumLayer::mark) the
 //! answers.
 //!

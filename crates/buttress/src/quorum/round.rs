@@ -5,10 +5,11 @@ use std::fmt;
 use tower_service::Service;
 
 use super::{
+    future::number,
     service::{Members, Settings},
     tally::Tally,
 };
-use crate::{Replay, fan::Fan};
+use crate::{Event, Replay, Why, fan::Fan};
 
 /// Who has been asked, and what the others would be asked with.
 pub(super) struct Round<S: Service<Req>, Req> {
@@ -74,6 +75,10 @@ impl<S: Service<Req> + Clone, Req> Round<S, Req> {
         }
         if self.request.is_none() {
             self.end();
+            if !last {
+                let attempt = number(self.asked);
+                settings.rules.voice.tell(Event::Suppressed { attempt, why: Why::NotRepeatable });
+            }
         }
     }
 

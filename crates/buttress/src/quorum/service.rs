@@ -6,16 +6,16 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    Agree, ResponseFuture,
+    Agree, ByEquality, ResponseFuture,
     layer::{Launch, Rules},
     round::Round,
     tally::{Electorate, Next},
 };
-use crate::{Classify, Event, FromRejection, IntoCause, Repeat, Replay, Why};
+use crate::{ByClone, ByFault, Classify, Event, FromRejection, IntoCause, Repeat, Replay, Why};
 
 /// The service of [`QuorumLayer`](super::QuorumLayer).
 #[derive(Debug)]
-pub struct Quorum<S, A, C, R> {
+pub struct Quorum<S, A = ByEquality, C = ByFault, R = ByClone> {
     pub(super) members: Members<S>,
     pub(super) settings: Arc<Settings<A, C, R>>,
 }

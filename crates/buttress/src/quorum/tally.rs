@@ -49,7 +49,9 @@ impl Electorate {
 
     /// The first member whose vote is enough by itself.
     pub(super) fn sole(&self) -> Option<usize> {
-        (0..self.members).find(|&member| self.weight(member) >= self.needed)
+        // Of those who weigh 1 the first will do.
+        let different = self.members.min(self.weights.len() + 1);
+        (0..different).find(|&member| self.weight(member) >= self.needed)
     }
 }
 
@@ -125,9 +127,11 @@ impl Tally {
     /// Whoever is still to vote may join the heaviest group, and does no more for any other.
     pub(super) fn next(&self) -> Next {
         let best = self.largest.max(self.refusals);
-        if best + self.running >= self.needed {
+        // A group of enough weight need not have decided it: that is for `Agree` to say.
+        let can = |more: u64| more > 0 && best.saturating_add(more) >= self.needed;
+        if can(self.running) {
             Next::Wait
-        } else if best + self.running + self.waiting >= self.needed {
+        } else if can(self.running + self.waiting) {
             Next::Ask
         } else {
             Next::Impossible
@@ -177,6 +181,8 @@ mod tests {
         assert_eq!(sole(&[], None), None);
         assert_eq!(sole(&[], Some(1)), Some(0));
         assert_eq!(sole(&[1, 5], None), Some(1));
+        // However many there are.
+        assert_eq!(Electorate::new(usize::MAX, &[], None).sole(), None);
     }
 
     /// What one member says.
