@@ -299,6 +299,21 @@ async fn the_most_telling_failure_is_returned() {
     assert_eq!(error, ProbeError::Failed(Verdict::throttled()), "the last that is no refusal");
     probes[1].otherwise(Act::fail(Verdict::permanent()));
     assert_eq!(call(&service).await.unwrap_err(), ProbeError::Failed(Verdict::permanent()));
+    // A refusal tells more than an error of readiness, and of those the first is kept.
+    let unready = |verdict| [Readiness::Fail(verdict)];
+    for refused in [false, true] {
+        let (probes, service) = three(passive());
+        probes[0].readiness(unready(Verdict::transient()));
+        probes[1].readiness(unready(Verdict::permanent()));
+        let expected = if refused {
+            probes[2].otherwise(Act::fail(Verdict::rejected()));
+            ProbeError::Failed(Verdict::rejected())
+        } else {
+            probes[2].readiness(unready(Verdict::permanent()));
+            ProbeError::Unready(Verdict::transient())
+        };
+        assert_eq!(call(&service).await.unwrap_err(), expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -96,7 +96,7 @@ struct Failure<Res, Err> {
     rank: Rank,
 }
 
-/// How much an outcome tells. The later of equals is kept.
+/// How much an outcome tells. The later of equals is kept, but the first error of readiness.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     NotReady,
