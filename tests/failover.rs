@@ -16,8 +16,8 @@ use std::{
 };
 
 use buttress::{
-    Backoff, Budget, ByFault, Effect, EffectsIf, Event, Failover, FailoverHandle, FailoverLayer,
-    Jitter, Once, Random, Rejection, Replay, Teller, TimeoutLayer, Verdict, Why,
+    Backoff, Budget, ByFault, Deadline, Effect, EffectsIf, Event, Failover, FailoverHandle,
+    FailoverLayer, Jitter, Once, Random, Rejection, Replay, Teller, TimeoutLayer, Verdict, Why,
     failover::{Balance, Health, Replica, State},
 };
 use buttress_sim::probe::{
@@ -299,6 +299,21 @@ async fn the_most_telling_failure_is_returned() {
     assert_eq!(error, ProbeError::Failed(Verdict::throttled()), "the last that is no refusal");
     probes[1].otherwise(Act::fail(Verdict::permanent()));
     assert_eq!(call(&service).await.unwrap_err(), ProbeError::Failed(Verdict::permanent()));
+    // A refusal tells more than an error of readiness, and of those the first is kept.
+    let unready = |verdict| [Readiness::Fail(verdict)];
+    for refused in [false, true] {
+        let (probes, service) = three(passive());
+        probes[0].readiness(unready(Verdict::transient()));
+        probes[1].readiness(unready(Verdict::permanent()));
+        let expected = if refused {
+            probes[2].otherwise(Act::fail(Verdict::rejected()));
+            ProbeError::Failed(Verdict::rejected())
+        } else {
+            probes[2].readiness(unready(Verdict::permanent()));
+            ProbeError::Unready(Verdict::transient())
+        };
+        assert_eq!(call(&service).await.unwrap_err(), expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -443,6 +458,29 @@ async fn health_from_outside_and_draining_are_obeyed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_follows_sees_what_commands_do() {
+    let (_, service) = three(active());
+    let handle = service.handle();
+    let follower = handle.subscribe();
+    type Step = fn(&FailoverHandle) -> bool;
+    let steps: [(Step, [u32; 2]); 5] = [
+        (|handle| handle.set_health("a", Health::Ill), [2, 3]),
+        (|handle| handle.drain("a"), [2, 2]),
+        (|handle| handle.restore("a"), [2, 3]),
+        (|handle| handle.set_health("a", Health::Unknown), [3, 3]),
+        (|handle| handle.drain("b"), [2, 2]),
+    ];
+    for (step, expected) in steps {
+        assert!(step(&handle));
+        let seen = *follower.borrow();
+        assert_eq!([seen.healthy, seen.of], expected);
+        assert_eq!(seen, handle.standing());
+    }
+    let nobody = passive().over(Vec::<(&str, ProbeService)>::new()).handle();
+    assert_eq!(nobody.standing().active, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_result_from_before_a_change_changes_nothing() {
     for late in [Act::answer(), Act::fail(Verdict::transient())] {
         let log = Log::default();
@@ -476,6 +514,77 @@ async fn dropped_calls_count_when_they_were_slow_or_late() {
     assert!(limited.oneshot(ProbeRequest::new(1)).await.is_err());
     let view = service.handle().replica("a").unwrap();
     assert_eq!((view.failed, view.in_flight), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_comes_late_blames_nobody() {
+    for blocked in [false, true] {
+        let (probes, service) = three(passive());
+        probes[0].otherwise(Act::Hang);
+        if blocked {
+            probes[0].block();
+        }
+        let past = Deadline::at(Instant::now());
+        advance(SECOND).await;
+        for _ in 0..9 {
+            let mut call = Box::pin(call(&service));
+            // The replica is given no time at all, be it to become ready or to answer.
+            assert_eq!(past.scope(|| pending(call.as_mut())), !blocked);
+        }
+        assert_eq!(states(&service.handle()), ["active", "standby", "standby"]);
+        assert_eq!(service.handle().replica("a").unwrap().failed, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_is_not_to_blame_for_time_that_was_lost_elsewhere() {
+    let (probes, service) = three(passive());
+    probes[0].otherwise(Act::Fail { verdict: Verdict::transient(), after: 6 * SECOND });
+    probes[1].otherwise(Act::Answer { after: 5 * SECOND });
+    let layer = TimeoutLayer::new(10 * SECOND);
+    let limited = ServiceBuilder::new().layer(layer).service(service.clone());
+    for _ in 0..3 {
+        assert!(limited.clone().oneshot(ProbeRequest::new(1)).await.is_err(), "4 s were left");
+    }
+    assert_eq!(states(&service.handle()), ["ejected", "active", "standby"]);
+    assert!(limited.clone().oneshot(ProbeRequest::new(1)).await.is_ok());
+    // With most of the time it is.
+    probes[1].otherwise(Act::Hang);
+    assert!(limited.oneshot(ProbeRequest::new(1)).await.is_err());
+    assert_eq!(service.handle().replica("b").unwrap().failed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hangs_since_before_the_ejection_does_not_delay_fail_back() {
+    let (probes, service) = three(passive().fail_back(true));
+    probes[0].script([Act::Hang]);
+    let mut early = Box::pin(call(&service));
+    assert!(pending(early.as_mut()));
+    probes[0].script([down(); 3]);
+    assert_eq!(many(&service, 3, Duration::ZERO).await, 3);
+    assert_eq!(service.handle().active().unwrap().as_str(), "b");
+    assert_eq!(many(&service, 20, SECOND).await, 20);
+    let home = service.handle().replica("a").unwrap();
+    assert_eq!((home.state, home.in_flight), (State::Active, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_future_that_panics_when_it_is_dropped_is_not_under_way() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            assert!(std::thread::panicking(), "planned");
+        }
+    }
+    let service = service_fn(async |_: ()| {
+        let _bomb = Bomb;
+        std::future::pending::<Result<(), BoxError>>().await
+    });
+    let service = FailoverLayer::active_passive().over([("a", service)]);
+    let mut call = Box::pin(service.clone().oneshot(()));
+    assert!(pending(call.as_mut()));
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(call))).is_err());
+    assert_eq!(service.handle().replica("a").unwrap().in_flight, 0);
 }
 
 #[tokio::test(start_paused = true)]

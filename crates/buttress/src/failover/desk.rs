@@ -94,9 +94,9 @@ impl Desk {
         }
     }
 
-    /// Takes note of a replica that could not be made ready.
-    pub(super) fn pass_over(&self, ticket: Ticket) {
-        self.record(ticket, Outcome::Bad);
+    /// Takes note of a replica that could not be made ready; `failed` unless it had no time to.
+    pub(super) fn pass_over(&self, ticket: Ticket, failed: bool) {
+        self.record(ticket, if failed { Outcome::Bad } else { Outcome::Nothing });
     }
 
     /// Takes note of a call that was dropped before its outcome was known.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
 use super::{
-    desk::number,
+    desk::{Desk, number},
     manners::{Facts, elsewhere, is_attempt},
     roster::{Ticket, Tried},
     service::Core,
@@ -39,8 +39,10 @@ where
     stage: Stage<S, S::Future>,
     /// The replica that is being tried.
     ticket: Option<Ticket>,
-    /// When that kept somebody waiting for the first time, and the deadline around the call then.
+    /// When any replica kept somebody waiting for the first time, and when this one did.
+    begun: Option<Instant>,
     started: Option<Instant>,
+    /// The deadline around the call then, if the replica is to blame should it pass.
     deadline: Option<Instant>,
     /// The request, or once it is sent what is kept for another replica.
     request: Option<Req>,
@@ -94,7 +96,7 @@ struct Failure<Res, Err> {
     rank: Rank,
 }
 
-/// How much an outcome tells. The later of equals is kept.
+/// How much an outcome tells. The later of equals is kept, but the first error of readiness.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     NotReady,
@@ -112,6 +114,7 @@ where
         Self {
             stage: Stage::Choosing,
             ticket: None,
+            begun: None,
             started: None,
             deadline: None,
             request: Some(request),
@@ -284,6 +287,10 @@ where
         let mut this = self.project();
         // Whatever the instance waited for goes with it.
         this.stage.set(Stage::Choosing);
+        // What is hurried by others does not fail by being late.
+        let whole = |started: Instant| started.elapsed() >= this.core.manners.patience;
+        let failed =
+            why != Why::Delay || this.deadline.is_some() || this.started.is_some_and(whole);
         let aside = this.aside.get_or_insert_default();
         aside.patience = None;
         if let (Some(error), None) = (error, &aside.best) {
@@ -291,7 +298,7 @@ where
         }
         if let Some(ticket) = this.ticket.take() {
             let desk = &this.core.desk;
-            desk.pass_over(ticket);
+            desk.pass_over(ticket, failed);
             desk.voice().tell(Event::PassedOver { replica: number(ticket.place), why });
         }
     }
@@ -402,8 +409,13 @@ where
     fn note_pending(self: Pin<&mut Self>) {
         let this = self.project();
         if this.started.is_none() {
-            *this.started = Some(Instant::now());
-            *this.deadline = Deadline::current();
+            let now = Instant::now();
+            let gone = now.saturating_duration_since(*this.begun.get_or_insert(now));
+            *this.started = Some(now);
+            // A call that comes late, or had lost most of its time elsewhere, does not tell
+            // whether this replica is slow.
+            let fair = |end: &Instant| *end > now && end.saturating_duration_since(now) >= gone;
+            *this.deadline = Deadline::current().filter(fair);
         }
     }
 }
@@ -417,10 +429,25 @@ where
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
         if let Some(ticket) = this.ticket.take() {
+            let (started, deadline) = (*this.started, *this.deadline);
+            let _told = Abandoned { desk: &this.core.desk, ticket, started, deadline };
             // What runs is dropped before it is told that it was.
             this.stage.set(Stage::Done);
-            this.core.desk.abandon(ticket, *this.started, *this.deadline);
         }
+    }
+}
+
+/// Tells at its end that a call was abandoned, also when the drop of what ran panics.
+struct Abandoned<'a> {
+    desk: &'a Desk,
+    ticket: Ticket,
+    started: Option<Instant>,
+    deadline: Option<Instant>,
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        self.desk.abandon(self.ticket, self.started, self.deadline);
     }
 }
 

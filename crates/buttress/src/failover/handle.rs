@@ -143,7 +143,8 @@ impl FailoverHandle {
 
     /// Gives a replica no more calls; those under way go on.
     ///
-    /// [`in_flight`](View::in_flight) says when it may be stopped.
+    /// [`in_flight`](View::in_flight) says when all are answered, bodies that are still being read
+    /// aside.
     pub fn drain(&self, name: &str) -> bool {
         self.desk.command(name, Command::Drain)
     }

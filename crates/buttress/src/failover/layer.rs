@@ -256,7 +256,8 @@ impl<S, C, R> FailoverLayer<S, C, R> {
     /// 10 s by default.
     ///
     /// A call dropped earlier counts for nothing, unless its [deadline](crate::Deadline) had
-    /// passed: then it was not given up, but timed out.
+    /// passed: then it was not given up, but timed out. A replica that was left with less than
+    /// half of the time of the call is not to blame for that.
     #[must_use]
     pub fn slow_after(self, after: Duration) -> Self {
         self.set(|settings| settings.slow_after = after)

@@ -93,9 +93,11 @@
 //! a replica was ejected, promoted or demoted changes nothing after it.
 //!
 //! # Errors
-//! If no replica answers, the last real error, or one of readiness, or a layer's refusal: in this
-//! order of preference. [`Rejection::Unavailable`](crate::Rejection::Unavailable) if no replica
-//! could be called: all are drained or ill by a health check, or none became ready.
+//! If no replica answers, the last real error, or a layer's refusal, or the first error of
+//! readiness: in this order of preference. [`Rejection::Unavailable`](crate::Rejection::Unavailable)
+//! if no replica could be called: all are drained or ill by a health check, or none became ready.
+//! An unacceptable response is dropped if another replica keeps the call waiting, lest it hold what
+//! that one waits for; it is then as if the replica had not been called.
 //!
 //! # Telemetry
 //! [`Ejected`](crate::Event::Ejected), [`Readmitted`](crate::Event::Readmitted),

@@ -304,7 +304,7 @@ impl Model {
 }
 
 /// What a choice may not be, by the plain rules.
-fn check_choice(model: &Model, tried: &[usize], chosen: Option<usize>, now: u64) {
+fn check_choice(model: &Model, tried: &[usize], idle: bool, chosen: Option<usize>, now: u64) {
     let open: Vec<usize> = (0..model.seats.len())
         .filter(|place| !tried.contains(place) && model.seats[*place].callable())
         .collect();
@@ -318,12 +318,10 @@ fn check_choice(model: &Model, tried: &[usize], chosen: Option<usize>, now: u64)
         return;
     }
     let fails_back = model.passive() == Some(true) && model.active != model.home;
-    if first && fails_back && now >= model.held_until && open.contains(&model.home) {
-        let home = &model.seats[model.home];
-        if model.rank(model.home, true, now) == 1 && home.running == 0 {
-            assert_eq!(chosen, model.home, "a call finds out whether it is back");
-            return;
-        }
+    let due = first && fails_back && now >= model.held_until && open.contains(&model.home);
+    if due && idle && model.rank(model.home, true, now) == 1 {
+        assert_eq!(chosen, model.home, "a call finds out whether it is back");
+        return;
     }
     let rank = |place| model.rank(place, first, now);
     assert!(open.iter().all(|other| rank(*other) >= rank(chosen)), "{chosen} of {open:?}");
@@ -351,7 +349,12 @@ fn run(terms: Terms, members: usize, ops: Vec<Op>) {
                     let ticket = roster.choose(tried, || now, || unit);
                     model.come_back(now);
                     let place = ticket.map(|ticket| ticket.place);
-                    check_choice(&model, &places, place, now);
+                    // Whether nobody is at home but those from before it changed its stand.
+                    let there = |(ticket, age): &(Ticket, u64)| {
+                        ticket.place == model.home && *age == model.seats[model.home].age
+                    };
+                    let idle = !running.iter().any(there);
+                    check_choice(&model, &places, idle, place, now);
                     let Some(ticket) = ticket else { break };
                     tried.add(ticket.place);
                     places.push(ticket.place);

@@ -141,7 +141,8 @@ pub(super) enum Note {
         healthy: u32,
         of: u32,
     },
-    /// A replica that is needed looks ill, or does no more.
+    /// A replica that is needed looks ill, or does no more; or one that gets no calls anyway does
+    /// so for another reason.
     Doubted,
 }
 
@@ -196,7 +197,8 @@ impl Roster {
 
     /// The active replica, where the order is passive.
     pub(super) fn active(&self) -> Option<usize> {
-        matches!(self.terms.order, Order::Passive { .. }).then_some(self.active)
+        let passive = matches!(self.terms.order, Order::Passive { .. });
+        (passive && !self.seats.is_empty()).then_some(self.active)
     }
 
     pub(super) const fn is_panicking(&self) -> bool {
@@ -250,6 +252,7 @@ impl Roster {
         };
         let seat = self.seats.get_mut(place)?;
         seat.in_flight += 1;
+        seat.sent += 1;
         Some(Ticket { place, generation: seat.generation })
     }
 
@@ -272,6 +275,7 @@ impl Roster {
         if seat.generation != ticket.generation {
             return Fate::Stale;
         }
+        seat.sent = seat.sent.saturating_sub(1);
         match outcome {
             Outcome::Nothing | Outcome::Rest { asked: 0 } => {}
             Outcome::Rest { asked } => {
@@ -348,7 +352,9 @@ impl Roster {
                 self.notes.push(Note::Ejected { place, why, wait: None });
             }
             (false, true) => self.readmit(place, now),
-            _ => {}
+            // What is drained does not count among those that look ill.
+            (false, false) => self.notes.push(Note::Doubted),
+            (true, true) => {}
         }
         self.advance(now);
         true
@@ -416,7 +422,8 @@ impl Roster {
     fn probed(&self, now: u64) -> Option<usize> {
         let due = self.fails_back() && now >= self.held_until;
         let home = self.seats.get(self.home).filter(|_| due)?;
-        let idle = home.in_flight == 0 && home.is_callable();
+        // What hangs there since before it was ejected says nothing about how it is now.
+        let idle = home.sent == 0 && home.is_callable();
         (idle && home.rank(now) == Rank::OnTrial).then_some(self.home)
     }
 
@@ -511,7 +518,7 @@ impl Roster {
         self.held_until = now.saturating_add(hold_down);
         for changed in [demoted, place] {
             if let Some(seat) = self.seats.get_mut(changed) {
-                seat.generation += 1;
+                seat.renew();
             }
         }
         self.notes.push(Note::Demoted { place: demoted, why });

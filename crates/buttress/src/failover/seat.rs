@@ -24,6 +24,8 @@ pub(super) struct Seat {
     pub(super) health: Health,
     pub(super) drained: bool,
     pub(super) in_flight: u32,
+    /// How many of them belong to this generation.
+    pub(super) sent: u32,
     /// Until when it asked to be left alone.
     pub(super) rests_until: u64,
     /// How often in a row it was ejected.
@@ -90,6 +92,7 @@ impl Seat {
             health: Health::Unknown,
             drained: false,
             in_flight: 0,
+            sent: 0,
             rests_until: 0,
             ejections: 0,
             ejected_for: Duration::ZERO,
@@ -142,9 +145,15 @@ impl Seat {
         self.rests_until > 0 || matches!(self.stand, Stand::Ejected { .. } | Stand::Ramping { .. })
     }
 
+    /// Forgets whoever was sent before.
+    pub(super) fn renew(&mut self) {
+        self.generation += 1;
+        self.sent = 0;
+    }
+
     /// Forgets what spoke for and against it, and whoever was sent before.
     pub(super) fn start_over(&mut self) {
-        self.generation += 1;
+        self.renew();
         self.streak = 0;
         self.recent = Recent::default();
         self.latency = Latency::default();
