@@ -787,3 +787,17 @@ async fn three_tiers_do_what_a_simple_loop_does() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_not_spent_is_back_when_the_call_has_ended() {
+    let budget = Budget::default().cap(1).one_every(Duration::MAX);
+    let (primary, handle, second, others) = two();
+    handle.otherwise(Act::fail(Verdict::transient()));
+    others.readiness([Readiness::Fail(Verdict::transient())]);
+    let service = FallbackLayer::to(second).budget(budget.clone()).layer(primary);
+    let mut call = pin!(service.oneshot(ProbeRequest::new(7)));
+    assert!(call.as_mut().await.is_err());
+    assert_eq!(others.counts().calls, 0);
+    // Although the future is still there.
+    assert_eq!(budget.balance(), 1.0);
+}

@@ -14,6 +14,7 @@ mod limit;
 mod quorum;
 mod retry;
 mod sim;
+mod spawn;
 mod stack;
 mod support;
 mod timeout;

@@ -30,6 +30,31 @@ use crate::{CallError, Kind, Rejection, Verdict};
 /// # assert_eq!(SearchError::BadQuery.verdict(), Verdict::permanent());
 /// # let _ = SearchError::Rejected(Rejection::timeout(std::time::Duration::ZERO));
 /// ```
+///
+/// # Not general enough
+/// "Implementation of `Fault` is not general enough", or of `FnOnce` or `From`, says the compiler of
+/// an async block that is spawned and names a stack over boxed errors: inside of such a block it
+/// [forgets](https://github.com/rust-lang/rust/issues/110338) that they are `'static`. Hide the
+/// type of the stack, which costs nothing, and all that is made of it can be spawned:
+///
+/// ```
+/// use buttress::{BreakerLayer, RetryLayer};
+/// use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
+///
+/// fn search() -> impl Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone + Send {
+///     ServiceBuilder::new().layer(RetryLayer::new()).layer(BreakerLayer::default())
+///         .service(service_fn(async |n: u32| Ok::<_, BoxError>(n)))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// let stack = search();
+/// let answer = tokio::spawn(async move { stack.oneshot(7).await });
+/// assert_eq!(answer.await.unwrap().unwrap(), 7);
+/// # }
+/// ```
+///
+/// So do `tokio::spawn(stack.oneshot(7))` without a block, `.boxed_clone()` around the stack, and an
+/// error type of your own, even one that holds nothing but a boxed error.
 #[diagnostic::on_unimplemented(
     message = "nobody says what a failure of type `{Self}` means",
     label = "`{Self}` does not implement `buttress::Fault`",

@@ -300,9 +300,12 @@ where
                 if place > 0 {
                     counts.failed();
                 }
+                let this = self.project();
+                // Whoever keeps the future keeps no token with it.
+                *this.paid = None;
                 Next::Over(match over {
                     Decision::Return => outcome,
-                    _ => M::conclude(self.project().kept, failed, outcome, || voice.name()),
+                    _ => M::conclude(this.kept, failed, outcome, || voice.name()),
                 })
             }
         }
