@@ -166,6 +166,21 @@ async fn an_endless_patience_is_none() {
     first.await.unwrap().unwrap();
 }
 
+#[test]
+fn a_wait_that_cannot_be_timed_leaves_the_line() {
+    let layer = fixed(1).wait_at_most(SECOND);
+    let limit = layer.handle();
+    let mut first = layer.layer(service_fn(async |(): ()| Ok::<_, BoxError>(())));
+    let mut second = first.clone();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(first.poll_ready(&mut cx).is_ready());
+    // There are no timers outside of a runtime.
+    assert!(catch_unwind(AssertUnwindSafe(|| second.poll_ready(&mut cx))).is_err());
+    assert_eq!((limit.in_flight(), limit.queued()), (1, 0));
+    drop(first);
+    assert_eq!(limit.in_flight(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_gives_up_leaves_the_line() {
     let (service, limit, _probe) = over(&fixed(1).queue(1));

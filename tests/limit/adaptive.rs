@@ -188,6 +188,23 @@ async fn shrinks_once_for_calls_that_fail_together() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_began_before_the_first_sign_says_no_more() {
+    // Nothing but the outcome of the last call made the limit look at the clock.
+    let (layer, _) = adaptive();
+    let limit = layer.handle();
+    let (probe, handle) = probe(Act::fail(Verdict::throttled()));
+    handle.script([Act::Fail { verdict: Verdict::throttled(), after: 3 * SECOND }; 9]);
+    let service = layer.layer(probe);
+    let others = service.clone();
+    let others = tokio::spawn(async move { calls(&others, 9).await });
+    sleep(SECOND).await;
+    assert!(service.oneshot(ProbeRequest::new(10)).await.is_err());
+    assert_eq!(limit.limit(), 7);
+    others.await.unwrap();
+    assert_eq!((limit.limit(), limit.counters().shrunk), (7, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn shrinks_once_in_a_period_at_most() {
     let (layer, _) = adaptive();
     let layer = layer.period(2 * SECOND);

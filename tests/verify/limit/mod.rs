@@ -141,6 +141,50 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             assert_eq!(stands(&permits), (1, 0));
         });
     }),
+    ("limit: who waits, gives up or is let in leaves nothing behind", || {
+        explore(|| {
+            let permits = permits(1, 1);
+            together(twice(&permits, |permits| {
+                for comes_back in [true, false] {
+                    let granted = match permits.ask(Waker::noop()) {
+                        Asked::Taken => true,
+                        Asked::Waiting(number) => {
+                            comes_back && permits.is_granted(number, Waker::noop())
+                                || !permits.leave(number)
+                        }
+                        Asked::Full => false,
+                    };
+                    if granted {
+                        permits.give();
+                    }
+                }
+            }));
+            assert_eq!(stands(&permits), (0, 0));
+        });
+    }),
+    ("limit: room that is made while the first in line leaves is the second's", || {
+        explore(|| {
+            let permits = taken(1, 2, 1);
+            let first = wait(&permits, Waker::noop());
+            let (rung, waker) = bell();
+            let second = wait(&permits, &waker);
+            let (one, two, three) = (permits.clone(), permits.clone(), permits.clone());
+            together::<()>(vec![
+                Box::new(move || {
+                    one.set(2);
+                }),
+                Box::new(move || {
+                    if !two.leave(first) {
+                        two.give();
+                    }
+                }),
+                Box::new(move || three.give()),
+            ]);
+            assert!(permits.is_granted(second, Waker::noop()), "forgotten");
+            assert_eq!(rung.0.load(SeqCst), 1);
+            assert_eq!(stands(&permits), (1, 0));
+        });
+    }),
     ("limit: a waker that is replaced while its turn comes is not lost", || {
         explore(|| {
             let permits = taken(1, 1, 1);

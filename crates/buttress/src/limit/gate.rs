@@ -188,8 +188,10 @@ impl Gate {
         }
     }
 
+    /// Time zero is a nanosecond: what began before the clock was needed is from before that.
     fn nanos(&self, now: Instant) -> u64 {
-        nanos(now.saturating_duration_since(*self.epoch.get_or_init(|| now)))
+        let since = now.checked_duration_since(*self.epoch.get_or_init(|| now));
+        since.map_or(0, |since| nanos(since).saturating_add(1))
     }
 }
 

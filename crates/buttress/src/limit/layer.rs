@@ -158,7 +158,8 @@ impl<C> LimitLayer<Adaptive<C>> {
     /// Sets how long the limit stays after it shrank before it may shrink again; 1 s by default.
     ///
     /// Only calls that began after it shrank can make it do so, so that with slow calls it takes
-    /// longer by itself.
+    /// longer by itself. Where calls are much quicker, the time that each may take is a better
+    /// period: a server that can do little at once is then not flooded for a whole second.
     #[must_use]
     pub fn period(self, period: Duration) -> Self {
         self.bound(|_, terms| terms.period = nanos(period))

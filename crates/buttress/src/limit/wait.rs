@@ -26,8 +26,10 @@ impl Wait {
     pub(super) fn new(gate: Arc<Gate>, number: u64) -> Self {
         let end = gate.settings.patience.and_then(|patience| Instant::now().checked_add(patience));
         let joined = gate.is_adaptive().then(Instant::now);
-        let timer = end.map(|end| Box::pin(sleep_until(end)));
-        Self { gate, number: Some(number), joined, timer }
+        let mut wait = Self { gate, number: Some(number), joined, timer: None };
+        // Panics outside of a runtime: the place in line has an owner by now that gives it up.
+        wait.timer = end.map(|end| Box::pin(sleep_until(end)));
+        wait
     }
 
     /// Waits for the permit; `None` if that took too long.
