@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests are tests too")]
 
 use std::{
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     num::{NonZeroU32, NonZeroUsize},
     panic::AssertUnwindSafe,
     pin::Pin,
@@ -405,6 +407,22 @@ async fn a_timeout_placed_outside_opens_it() {
         assert_eq!(error, Error::Rejected(Rejection::timeout(3 * SECOND)));
     }
     assert_eq!((handle.state(), handle.counters().abandoned), (State::Open, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_comes_too_late_says_nothing_of_the_dependency() {
+    let breaker = two();
+    let handle = breaker.handle();
+    let mut service = breaker.layer(Tool::default());
+    for _ in 0..9 {
+        let past = buttress::Deadline::at(Instant::now());
+        let ready = service.ready().await.unwrap();
+        let mut call = Box::pin(past.scope(|| ready.call(Do::Hang)));
+        let poll = poll_fn(|cx| Poll::Ready(past.scope(|| call.as_mut().poll(cx))));
+        assert!(poll.await.is_pending());
+        drop(call);
+    }
+    assert_eq!((handle.state(), handle.counters().abandoned), (State::Closed, 9));
 }
 
 #[tokio::test(start_paused = true)]

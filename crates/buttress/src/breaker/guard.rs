@@ -17,7 +17,7 @@ pub(crate) struct Guard {
     pass: Pass,
     /// When the call was first pending.
     started: Option<Instant>,
-    /// The deadline around the call, as of then.
+    /// The deadline around the call, as of then, if it had not passed.
     deadline: Option<Instant>,
 }
 
@@ -30,8 +30,10 @@ impl Guard {
     /// Takes note that the call is pending. Only the first time costs anything.
     pub(crate) fn pending(&mut self) {
         if self.started.is_none() {
-            self.started = Some(Instant::now());
-            self.deadline = Deadline::current();
+            let now = Instant::now();
+            self.started = Some(now);
+            // A call that comes too late says nothing of the dependency.
+            self.deadline = Deadline::current().filter(|end| *end > now);
         }
     }
 

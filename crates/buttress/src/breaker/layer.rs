@@ -77,7 +77,7 @@ impl<C> BreakerLayer<C> {
     /// 10 s by default.
     ///
     /// A call dropped earlier counts for nothing, unless its [deadline](crate::Deadline) had
-    /// passed: then it was not given up, but timed out.
+    /// passed while it ran: then it was not given up, but timed out.
     #[must_use]
     pub fn slow_after(self, after: Duration) -> Self {
         self.set(|settings| settings.slow_after = after)
