@@ -74,8 +74,8 @@
 //! # Clone
 //! One layer value has one set of counts and one budget, shared by all services made of it. While
 //! the primary answers, nothing but the request is copied (and that not for values alone). Tiers
-//! are kept once, never polled there, and cloned when they are tried; the response future is
-//! `Send` if they are `Sync` besides, which tower's `BoxCloneSyncService` is and its
+//! are kept once, never polled there, and cloned when they are tried; the service and its response
+//! future are `Send` if they are `Sync` besides, which tower's `BoxCloneSyncService` is and its
 //! `BoxCloneService` is not.
 //!
 //! # Cancellation
