@@ -58,7 +58,7 @@ fn model<E: Send + 'static>() -> BoxCloneSyncService<u32, u32, E> {
     BoxCloneSyncService::new(service_fn(|n| ready(Ok(n))))
 }
 
-/// Says nothing of its answers, to have the same response from every stack.
+/// One answer, to have the same response from every stack.
 fn first(answers: Answers<u32>) -> u32 {
     answers.into_iter().map(|(_, answer)| answer).next().unwrap_or_default()
 }
