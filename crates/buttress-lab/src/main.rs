@@ -37,6 +37,11 @@ fn obey(command: Command) -> Result<(), Box<dyn Error>> {
     match command {
         Command::Run { plan, how } => experiment(&read(&plan)?, &how),
         Command::Redundant { how } => experiment(&built_in(plans::REDUNDANT)?, &how),
+        Command::Quorum { how } => experiment(&built_in(plans::QUORUM)?, &how),
+        Command::Fallback { how } => experiment(&built_in(plans::FALLBACK)?, &how),
+        Command::Degrade { how } => experiment(&built_in(plans::DEGRADE)?, &how),
+        Command::Failover { how } => experiment(&built_in(plans::FAILOVER)?, &how),
+        Command::Integrated { how } => experiment(&built_in(plans::INTEGRATED)?, &how),
         Command::Overload { how } => experiment(&built_in(plans::OVERLOAD)?, &how),
         Command::Plans { name: None } => list(),
         Command::Plans { name: Some(name) } => show(&name),
