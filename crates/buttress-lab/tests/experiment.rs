@@ -210,6 +210,58 @@ fn every_kind_of_failure_has_its_name() {
 }
 
 #[test]
+fn every_kind_of_refusal_has_its_name() {
+    for (layer, kind) in [
+        ("limit = { most = 1, queue = 0 }", "full"),
+        ("quorum = { replicas = 3 }", "no quorum"),
+        ("fallback = { tools = [\"t\"] }", "all failed"),
+        ("degrade = { required = [\"t\"] }", "too few"),
+        // Nothing in it is no answer, though the layer takes it for one.
+        ("degrade = { optional = [\"t\"], tolerate = 1 }", "all failed"),
+    ] {
+        let text = format!(
+            "name = \"x\"\nload = {{ rate = 10.0, arrivals = \"fixed\" }}\n[tools.t]\nfail = 1.0\nfail_after = 1.0\n\
+             [tools.u]\nfail = 1.0\n[[arms]]\nname = \"a\"\ntool = \"t\"\nstack = [{{ {layer} }}]\n"
+        );
+        let errors = &measure(&plan(&text), 20).arms[0].numbers.errors;
+        assert!(errors.contains_key(kind), "{layer}: {errors:?}");
+    }
+}
+
+#[test]
+fn an_ensemble_is_right_if_nothing_in_it_is_wrong() {
+    let text = "name = \"x\"\n[tools.t]\n[tools.u]\nrules = [{ every = 2, corrupt = 0.1 }]\n\
+                [[arms]]\nname = \"a\"\ntool = \"t\"\nstack = [{ degrade = { optional = [\"u\"] } }]\n";
+    let numbers = &measure(&plan(text), 40).arms[0].numbers;
+    assert_eq!((numbers.successes, &numbers.errors), (20, &[("corrupt".to_owned(), 20)].into()));
+}
+
+#[test]
+fn tiers_are_tried_in_order_and_a_budget_pays_for_each() {
+    let arm = |budget| {
+        let text = format!(
+            "name = \"x\"\n[tools.t]\nfail = 1.0\n[tools.u]\nfail = 1.0\nfail_after = 1.0\n[tools.v]\nfast_takes = 1.0\n\
+             [[arms]]\nname = \"a\"\ntool = \"t\"\nstack = [{{ fallback = {{ tools = [\"u\", \"v\"]{budget} }} }}]\n"
+        );
+        measure(&plan(&text), 100).arms[0].numbers.clone()
+    };
+    let free = arm("");
+    assert_eq!((free.successes, free.latency.unwrap().max), (100, 2.0));
+    // Six tokens for two tiers each; a success earns a hundredth, and an hour passes for one.
+    let paid = arm(", budget = { share = 0.01, cap = 6, one_every = 3600.0 }");
+    assert_eq!(paid.successes, 3);
+}
+
+#[test]
+fn a_timeout_covers_the_wait_in_line() {
+    let text = "name = \"x\"\nload = { rate = 10.0, arrivals = \"fixed\" }\n[tools.t]\nfast_takes = 2.0\n[[arms]]\n\
+                name = \"a\"\nstack = [{ timeout = 3.0 }, { limit = { most = 1, queue = 9 } }]\n";
+    let numbers = &measure(&plan(text), 5).arms[0].numbers;
+    assert_eq!(numbers.errors, [("timeout".to_owned(), 4)].into());
+    assert_eq!(numbers.failure.unwrap().value, 3.0);
+}
+
+#[test]
 fn a_stop_keeps_what_was_measured() {
     struct StopAt(Stop);
     impl Progress for StopAt {
