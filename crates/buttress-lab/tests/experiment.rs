@@ -277,8 +277,9 @@ fn a_stop_keeps_what_was_measured() {
     assert!(measured.interrupted);
     let [only] = &measured.arms[..] else { panic!("the second arm was begun") };
     assert_eq!((only.name.as_str(), only.numbers.requests), ("baseline", 1_000));
-    assert!(report::table(&measured).contains("Interrupted"));
-    assert!(report::html(&measured).contains("Interrupted"));
+    assert_eq!((measured.unreached.len(), measured.unreached[0].as_str()), (8, "redundant 2"));
+    let told = "Interrupted: this is what was measured until then. Not reached: redundant 2,";
+    assert!(report::table(&measured).contains(told) && report::html(&measured).contains(told));
     assert!(report::json(&measured).unwrap().contains("\"interrupted\": true"));
 }
 
