@@ -28,6 +28,31 @@ pub(crate) enum Command {
         #[command(flatten)]
         how: How,
     },
+    /// Run the experiment of votes: what they cost, and what they are worth where answers are wrong.
+    Quorum {
+        #[command(flatten)]
+        how: How,
+    },
+    /// Run the experiment of a weaker tool that stands in, and of where the timeout belongs then.
+    Fallback {
+        #[command(flatten)]
+        how: How,
+    },
+    /// Run the experiment of an answer made of several, of which some may be missing.
+    Degrade {
+        #[command(flatten)]
+        how: How,
+    },
+    /// Run the experiment of a replica that is away for a while.
+    Failover {
+        #[command(flatten)]
+        how: How,
+    },
+    /// Run the experiment of all layers at once, in the documents' order and in ours.
+    Integrated {
+        #[command(flatten)]
+        how: How,
+    },
     /// Run the experiment of an overload: what keeps a server overloaded, and what lets it recover.
     Overload {
         #[command(flatten)]

@@ -24,7 +24,7 @@ use self::{
 
 fn main() -> ExitCode {
     match obey(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             eprintln!("{error}");
             // 2 as for a wrong command line: the plan, not the run, is at fault.
@@ -33,10 +33,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn obey(command: Command) -> Result<(), Box<dyn Error>> {
+fn obey(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Run { plan, how } => experiment(&read(&plan)?, &how),
         Command::Redundant { how } => experiment(&built_in(plans::REDUNDANT)?, &how),
+        Command::Quorum { how } => experiment(&built_in(plans::QUORUM)?, &how),
+        Command::Fallback { how } => experiment(&built_in(plans::FALLBACK)?, &how),
+        Command::Degrade { how } => experiment(&built_in(plans::DEGRADE)?, &how),
+        Command::Failover { how } => experiment(&built_in(plans::FAILOVER)?, &how),
+        Command::Integrated { how } => experiment(&built_in(plans::INTEGRATED)?, &how),
         Command::Overload { how } => experiment(&built_in(plans::OVERLOAD)?, &how),
         Command::Plans { name: None } => list(),
         Command::Plans { name: Some(name) } => show(&name),
@@ -72,7 +77,7 @@ fn built_in(plan: BuiltIn) -> Result<Plan, Refusal> {
 /// How many requests an arm makes in real time, unless told.
 const REAL_REQUESTS: u64 = 500;
 
-fn experiment(plan: &Plan, how: &How) -> Result<(), Box<dyn Error>> {
+fn experiment(plan: &Plan, how: &How) -> Result<ExitCode, Box<dyn Error>> {
     let planned = Settings::of(plan);
     let world = how.world();
     let requests = match (how.requests, world) {
@@ -101,7 +106,9 @@ fn experiment(plan: &Plan, how: &How) -> Result<(), Box<dyn Error>> {
         Format::Json => report::json(&measured)?,
         Format::Html => report::html(&measured),
     };
-    Ok(output.write(&text)?)
+    output.write(&text)?;
+    // Who waits for the report in a script must not take a part for the whole.
+    Ok(if measured.interrupted { ExitCode::from(signal::INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
 /// The tool of a plan.
@@ -114,7 +121,7 @@ fn tool_of(plan: &Plan, name: Option<&str>) -> Result<ToolPlan, Unknown> {
     found.cloned().ok_or_else(|| Unknown::tool(plan, name))
 }
 
-fn serve(port: u16, tool: Tool) -> Result<(), Box<dyn Error>> {
+fn serve(port: u16, tool: Tool) -> Result<ExitCode, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let server = Server::on_loopback(tool.clone(), port).await.map_err(|error| {
@@ -136,28 +143,30 @@ fn serve(port: u16, tool: Tool) -> Result<(), Box<dyn Error>> {
             stats.failures(),
             stats.cancelled
         );
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     })
 }
 
-fn list() -> Result<(), Box<dyn Error>> {
+fn list() -> Result<ExitCode, Box<dyn Error>> {
     let mut text = String::new();
     for plan in plans::ALL {
         let description = report::wrapped(&built_in(plan)?.description, 90).join("\n             ");
         text += &format!("{:<12} {description}\n", plan.name);
     }
     text += "\n`lab plans NAME` prints one, `lab run NAME` runs it, `lab help plan` explains the format.\n";
-    Ok(Output::Stdout.write(&text)?)
+    Output::Stdout.write(&text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn show(name: &str) -> Result<(), Box<dyn Error>> {
+fn show(name: &str) -> Result<ExitCode, Box<dyn Error>> {
     let plan = plans::find(name).ok_or_else(|| Unknown::plan(name))?;
-    Ok(Output::Stdout.write(plan.text)?)
+    Output::Stdout.write(plan.text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 const PLAN_PAGE: &str = include_str!("../docs/plan.md");
 
-fn help(topic: Option<&str>) -> Result<(), Box<dyn Error>> {
+fn help(topic: Option<&str>) -> Result<ExitCode, Box<dyn Error>> {
     let mut lab = Cli::command();
     let text = match topic {
         Some("plan") => PLAN_PAGE.to_owned(),
@@ -168,7 +177,8 @@ fn help(topic: Option<&str>) -> Result<(), Box<dyn Error>> {
             command.render_long_help().to_string()
         }
     };
-    Ok(Output::Stdout.write(&text)?)
+    Output::Stdout.write(&text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A name on the command line that stands for nothing.

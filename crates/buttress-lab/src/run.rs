@@ -109,6 +109,8 @@ pub struct Measured {
     pub after: Option<Duration>,
     /// Whether it was ended early; the arms hold what was measured until then.
     pub interrupted: bool,
+    /// The arms that were not begun before that.
+    pub unreached: Vec<String>,
     /// The arms that were begun, in order.
     pub arms: Vec<MeasuredArm>,
 }
@@ -199,12 +201,14 @@ pub fn run(
             series: done.series,
         });
     }
+    let unreached = plan.arms.iter().skip(arms.len()).map(|arm| arm.name.clone()).collect();
     Ok(Measured {
         experiment: plan.name.clone(),
         description: plan.description.clone(),
         settings,
         after: plan.after,
         interrupted: stop.is_requested(),
+        unreached,
         arms,
     })
 }

@@ -14,7 +14,7 @@ use buttress_lab::run::Stop;
 use tokio::{runtime, signal::ctrl_c};
 
 /// The exit status of a program that was ended by Ctrl-C, as shells count.
-const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Requests a stop at the first Ctrl-C, and ends the program at the second.
 ///
@@ -37,7 +37,7 @@ pub(crate) fn stop_on_ctrl_c(stop: &Stop) -> io::Result<()> {
             if heard.is_ok() {
                 stop.request();
                 if ctrl_c().await.is_ok() {
-                    process::exit(INTERRUPTED);
+                    process::exit(INTERRUPTED.into());
                 }
             }
         });

@@ -1,18 +1,26 @@
 //! Turns the stack of an arm into layers around a tool.
 
+mod agreement;
+mod alone;
+mod several;
+
 use std::{collections::BTreeMap, io};
 
-use buttress::{BreakerLayer, Budget, HedgeLayer, Random, Rejection, RetryLayer, TimeoutLayer};
+use buttress::{Budget, Random, Rejection, TimeoutLayer};
 use buttress_sim::{ToolError, ToolReply, ToolRequest};
-use tower::{Layer, Service, util::BoxCloneService};
+use tower::{Layer, Service, util::BoxCloneSyncService};
 
+use self::{
+    alone::{breaker, hedge, limit, retry},
+    several::{degrade, failover, fallback, quorum},
+};
 use crate::{
-    plan::{Arm, Breaker, BudgetPlan, Delay, Hedge, LayerPlan, Retry},
+    plan::{Arm, BudgetPlan, LayerPlan},
     seed,
 };
 
 /// A tool, or a stack around one.
-pub(crate) type Stack = BoxCloneService<ToolRequest, ToolReply, ToolError>;
+pub(crate) type Stack = BoxCloneSyncService<ToolRequest, ToolReply, ToolError>;
 
 /// The tools that an arm calls, by name. Clones of one are the same tool.
 pub(crate) type Tools = BTreeMap<String, Stack>;
@@ -29,19 +37,19 @@ pub(crate) fn build(arm: &Arm, tools: &Tools, seed: u64) -> io::Result<Stack> {
     let layers = arm.stack.iter().rev().zip(0_u64..);
     layers.fold(named(&arm.tool), |inner, (layer, place)| {
         let inner = inner?;
+        let others = layer.tools().map(named).collect::<io::Result<Vec<Stack>>>()?;
+        let random = || Random::seeded(seed::word(seed, place));
         Ok(match layer {
-            LayerPlan::Retry(plan) => wrap(&retry(plan, seed::word(seed, place)), inner),
+            LayerPlan::Retry(plan) => wrap(&retry(plan, random()), inner),
             LayerPlan::Hedge(plan) => wrap(&hedge(plan), inner),
-            LayerPlan::Breaker(plan) => wrap(&breaker(plan, seed::word(seed, place)), inner),
-            LayerPlan::Timeout(limit) => wrap(&TimeoutLayer::new(*limit), inner),
-            LayerPlan::Limit(_)
-            | LayerPlan::Fallback(_)
-            | LayerPlan::Quorum(_)
-            | LayerPlan::Degrade(_)
-            | LayerPlan::Failover(_) => {
-                let message = format!("{:?}: there is no such layer yet", layer);
-                return Err(io::Error::new(io::ErrorKind::Unsupported, message));
-            }
+            LayerPlan::Breaker(plan) => wrap(&breaker(plan, random()), inner),
+            // A place in the line before a limit is waited for in readiness.
+            LayerPlan::Timeout(limit) => wrap(&TimeoutLayer::new(*limit).and_readiness(), inner),
+            LayerPlan::Limit(plan) => limit(plan, inner),
+            LayerPlan::Fallback(plan) => fallback(plan, inner, &others),
+            LayerPlan::Quorum(plan) => quorum(plan, inner, others),
+            LayerPlan::Degrade(plan) => degrade(plan, inner, &arm.tool, others),
+            LayerPlan::Failover(plan) => failover(plan, inner, &arm.tool, others, random()),
         })
     })
 }
@@ -52,64 +60,10 @@ where
     L::Service: Service<ToolRequest, Response = ToolReply, Error = ToolError, Future: Send>
         + Clone
         + Send
+        + Sync
         + 'static,
 {
-    BoxCloneService::new(layer.layer(inner))
-}
-
-fn retry(plan: &Retry, seed: u64) -> RetryLayer {
-    let mut layer = RetryLayer::new().random(Random::seeded(seed));
-    if let Some(attempts) = plan.attempts {
-        layer = layer.attempts(attempts);
-    }
-    if let Some(backoff) = plan.backoff {
-        layer = layer.backoff(backoff);
-    }
-    if let Some(plan) = &plan.budget {
-        layer = layer.budget(budget(plan));
-    }
-    if let Some(retry) = plan.retry_unknown {
-        layer = layer.retry_unknown(retry);
-    }
-    if let Some(longest) = plan.max_retry_after {
-        layer = layer.max_retry_after(longest);
-    }
-    if let Some(longest) = plan.wait_when_rejected {
-        layer = layer.wait_when_rejected(longest);
-    }
-    layer
-}
-
-fn hedge(plan: &Hedge) -> HedgeLayer {
-    let mut layer = match &plan.delay {
-        Delay::Immediate(attempts) => HedgeLayer::immediate(*attempts),
-        Delay::After(delay) => HedgeLayer::after(*delay),
-        Delay::Gaps(gaps) => HedgeLayer::gaps(gaps.iter().copied()),
-        Delay::Learned { price: None } => HedgeLayer::learned(),
-        Delay::Learned { price: Some(price) } => HedgeLayer::learned().price(*price),
-        Delay::Percentile(quantile, start) => HedgeLayer::percentile(*quantile, *start),
-    };
-    if let Some(attempts) = plan.attempts {
-        layer = layer.attempts(attempts);
-    }
-    if let Some(on_failure) = plan.on_failure {
-        layer = layer.on_failure(on_failure);
-    }
-    if let Some(plan) = &plan.budget {
-        layer = layer.budget(budget(plan));
-    }
-    layer
-}
-
-fn breaker(plan: &Breaker, seed: u64) -> BreakerLayer {
-    let mut layer = BreakerLayer::new(plan.trigger).random(Random::seeded(seed));
-    if let Some(backoff) = plan.open_for {
-        layer = layer.open_for(backoff);
-    }
-    if let Some(probes) = plan.probes {
-        layer = layer.probes(probes);
-    }
-    layer
+    Stack::new(layer.layer(inner))
 }
 
 /// A budget of the layer's own, full.
@@ -134,6 +88,11 @@ pub(crate) fn kind_of(error: &ToolError) -> &'static str {
         ToolError::Rejected(Rejection::Timeout { .. }) => "timeout",
         ToolError::Rejected(Rejection::Unready { .. }) => "unready",
         ToolError::Rejected(Rejection::Open { .. }) => "open",
+        ToolError::Rejected(Rejection::Full { .. }) => "full",
+        ToolError::Rejected(Rejection::Unavailable { .. }) => "unavailable",
+        ToolError::Rejected(Rejection::NoQuorum { .. }) => "no quorum",
+        ToolError::Rejected(Rejection::AllFailed { .. }) => "all failed",
+        ToolError::Rejected(Rejection::TooFew { .. }) => "too few",
         ToolError::Rejected(_) => "rejected",
         _ => "other",
     }

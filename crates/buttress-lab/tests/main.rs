@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that unwraps says what it expects")]
 
 mod experiment;
+mod limits;
 mod plan;
 mod program;

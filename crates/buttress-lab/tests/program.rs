@@ -110,9 +110,11 @@ fn ctrl_c_ends_with_what_was_measured() {
     let status = child.wait().unwrap();
     let report = fs::read_to_string(&path).unwrap();
     fs::remove_file(&path).unwrap();
-    assert!(status.success());
+    assert_eq!(status.code(), Some(130));
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["interrupted"], true);
+    let arms = ["arms", "not_reached"].map(|key| report[key].as_array().unwrap().len());
+    assert_eq!(arms, [1, 8]);
 }
 
 #[test]

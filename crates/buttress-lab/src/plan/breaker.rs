@@ -1,12 +1,12 @@
 //! A breaker, as a plan writes it.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 use buttress::{Backoff, Cusum, Jitter, Probes, Trigger, Window};
 
 use super::{
     fields::{Field, Fields},
-    layer::{LONGEST, seconds, share},
+    layer::{LONGEST, count, seconds, share},
     refusal::Fault,
 };
 
@@ -64,10 +64,6 @@ fn trigger(fields: &Fields<'_>) -> Result<Trigger, Fault> {
         _ if field.truth()? => Ok(Trigger::flaky()),
         _ => Err(field.must_be("true")),
     }
-}
-
-fn count(field: Field<'_>, most: u32) -> Result<NonZeroU32, Fault> {
-    Ok(NonZeroU32::new(field.small(1, most)?).unwrap_or(NonZeroU32::MIN))
 }
 
 fn window(fields: &Fields<'_>) -> Result<Window, Fault> {

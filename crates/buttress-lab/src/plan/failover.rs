@@ -1,11 +1,11 @@
 //! A failover, as a plan writes it.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use super::{
     Tools,
     fields::{Field, Fields},
-    layer::{BudgetPlan, attempts, budget, seconds, tools_of},
+    layer::{BudgetPlan, attempts, budget, count, seconds, tools_of},
     refusal::Fault,
 };
 
@@ -24,7 +24,7 @@ pub struct Failover {
     /// How long a replica may take to become ready.
     pub patience: Option<Duration>,
     /// After how many failures in a row a replica looks ill.
-    pub failures: Option<u32>,
+    pub failures: Option<NonZeroU32>,
     /// How long a replica that came back takes to bear its whole share.
     pub slow_start: Option<Duration>,
     /// What further attempts cost.
@@ -68,7 +68,7 @@ pub(super) fn failover(field: Field<'_>, tools: Tools<'_>) -> Result<Failover, F
         mode: mode(&fields)?,
         attempts: attempts(&fields)?,
         patience: seconds(&fields, "patience")?,
-        failures: fields.optional("failures").map(|field| field.small(1, 10_000)).transpose()?,
+        failures: fields.optional("failures").map(|field| count(field, 10_000)).transpose()?,
         slow_start: seconds(&fields, "slow_start")?,
         budget: fields.optional("budget").map(budget).transpose()?,
     })

@@ -1,6 +1,6 @@
 //! The layers of a stack, as a plan writes them.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use buttress::Ratio;
 
@@ -137,6 +137,11 @@ pub(super) fn tools_of(
 
 pub(super) fn attempts(fields: &Fields<'_>) -> Result<Option<u32>, Fault> {
     fields.optional("attempts").map(|field| field.small(1, MOST_ATTEMPTS)).transpose()
+}
+
+/// A whole number from 1 to so many.
+pub(super) fn count(field: Field<'_>, most: u32) -> Result<NonZeroU32, Fault> {
+    Ok(NonZeroU32::new(field.small(1, most)?).unwrap_or(NonZeroU32::MIN))
 }
 
 pub(super) fn seconds(fields: &Fields<'_>, key: &'static str) -> Result<Option<Duration>, Fault> {

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use super::{
     fields::{Field, Fields},
-    layer::seconds,
+    layer::{count, seconds},
     refusal::Fault,
 };
 
@@ -101,5 +101,5 @@ fn most(whole: Field<'_>, fields: &Fields<'_>) -> Result<Most, Fault> {
 }
 
 fn calls(field: Field<'_>) -> Result<NonZeroU32, Fault> {
-    Ok(NonZeroU32::new(field.small(1, MOST_CALLS)?).unwrap_or(NonZeroU32::MIN))
+    count(field, MOST_CALLS)
 }

@@ -8,7 +8,7 @@ mod timeline;
 
 use super::{
     headline::Gain,
-    number::{change, fixed, grouped, half, percent, requests},
+    number::{change, fixed, grouped, half, interruption, percent, requests},
 };
 use crate::{
     run::{Measured, MeasuredArm},
@@ -28,11 +28,9 @@ pub fn html(measured: &Measured) -> String {
         Some(gain) => (escape(&gain.claim()), cards(gain)),
         None => ("Nothing was gained over the first arm.".to_owned(), String::new()),
     };
-    let interrupted = if measured.interrupted {
-        "<p class=\"warning\">Interrupted: this is what was measured until then.</p>"
-    } else {
-        ""
-    };
+    let interrupted = interruption(measured)
+        .map(|told| format!("<p class=\"warning\">{}</p>", escape(&told)))
+        .unwrap_or_default();
     let settings = &measured.settings;
     let facts = format!(
         "{}, seed {}, {}. ± is half of a 99 % interval.",

@@ -17,6 +17,7 @@ struct Report<'a> {
     requests: u64,
     world: String,
     interrupted: bool,
+    not_reached: &'a [String],
     arms: Vec<ArmReport<'a>>,
 }
 
@@ -98,6 +99,7 @@ pub fn json(measured: &Measured) -> Result<String, serde_json::Error> {
         requests: measured.settings.requests,
         world: measured.settings.world.to_string(),
         interrupted: measured.interrupted,
+        not_reached: &measured.unreached,
         arms: measured.arms.iter().map(arm).collect(),
     };
     serde_json::to_string_pretty(&report).map(|text| text + "\n")

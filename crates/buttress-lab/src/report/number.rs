@@ -22,6 +22,16 @@ pub(super) fn requests(measured: &Measured) -> String {
     format!("{}{} requests per arm", if are_all { "" } else { "up to " }, grouped(most))
 }
 
+/// What a reader must know if a run was ended early.
+pub(super) fn interruption(measured: &Measured) -> Option<String> {
+    let told = "Interrupted: this is what was measured until then.";
+    match measured.unreached.as_slice() {
+        _ if !measured.interrupted => None,
+        [] => Some(told.to_owned()),
+        arms => Some(format!("{told} Not reached: {}.", arms.join(", "))),
+    }
+}
+
 /// A share in percent. Close to 100 it gets more digits, or all good arms would look alike.
 pub(super) fn percent(share: f64) -> String {
     let missing = 1.0 - share;

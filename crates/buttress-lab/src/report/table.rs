@@ -2,7 +2,7 @@
 
 use super::{
     headline::Gain,
-    number::{change, fixed, grouped, half, percent, requests},
+    number::{change, fixed, grouped, half, interruption, percent, requests},
     text::{cut, width, wrapped},
 };
 use crate::{
@@ -30,8 +30,9 @@ pub fn table(measured: &Measured) -> String {
         settings.seed,
         settings.world,
     );
-    if measured.interrupted {
-        text += "Interrupted: this is what was measured until then.\n";
+    for line in interruption(measured).iter().flat_map(|told| wrapped(told, WIDTH)) {
+        text += &line;
+        text.push('\n');
     }
     if let Some(gain) = Gain::of(measured) {
         text.push('\n');
