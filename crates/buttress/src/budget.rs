@@ -176,6 +176,19 @@ pub(crate) fn poll_attempt<F: Future>(
     attempt: Pin<&mut F>,
     cx: &mut Context<'_>,
 ) -> Poll<F::Output> {
+    match budget {
+        None => attempt.poll(cx),
+        Some(budget) => poll_earning(budget, attempt, cx),
+    }
+}
+
+// Apart, so that an attempt without a budget is polled in place.
+#[inline]
+fn poll_earning<F: Future>(
+    budget: &Budget,
+    attempt: Pin<&mut F>,
+    cx: &mut Context<'_>,
+) -> Poll<F::Output> {
     /// Takes the budget off again, also when the attempt panics.
     struct Leave;
     impl Drop for Leave {
@@ -183,10 +196,8 @@ pub(crate) fn poll_attempt<F: Future>(
             EARNERS.with_borrow_mut(Vec::pop);
         }
     }
-    let _leave = budget.map(|budget| {
-        EARNERS.with_borrow_mut(|earners| earners.push(budget.address()));
-        Leave
-    });
+    EARNERS.with_borrow_mut(|earners| earners.push(budget.address()));
+    let _leave = Leave;
     attempt.poll(cx)
 }
 

@@ -101,13 +101,8 @@ where
             return self.descend(cx);
         };
         let settings = &this.layer.settings;
-        // In place where there is nothing to earn for.
-        let poll = match &settings.budget {
-            None => future.poll(cx),
-            budget => poll_attempt(budget.as_ref(), future, cx),
-        };
         // Judged apart: an outcome that is moved whole costs more.
-        let (outcome, verdict) = match ready!(poll) {
+        let (outcome, verdict) = match ready!(poll_attempt(settings.budget.as_ref(), future, cx)) {
             Ok(mut response) => {
                 let verdict = settings.classify.verdict(call, Ok(&response));
                 if verdict.is_success() {
