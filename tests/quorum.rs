@@ -111,10 +111,10 @@ async fn two_of<const N: usize>(plans: [Plan; N]) -> (Result<u32, ProbeError>, u
 
 #[track_caller]
 fn votes_of(error: &ProbeError) -> Votes {
-    let ProbeError::Rejected(Rejection::NoQuorum { votes, .. }) = error else {
+    let ProbeError::Rejected(Rejection::NoQuorum { split, .. }) = error else {
         unreachable!("no refusal for want of a quorum: {error:?}")
     };
-    *votes
+    split.votes
 }
 
 #[tokio::test(start_paused = true)]

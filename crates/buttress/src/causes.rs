@@ -169,6 +169,30 @@ impl fmt::Display for Votes {
     }
 }
 
+/// A vote that came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// How they voted.
+    pub votes: Votes,
+    /// Why some gave no answer, in the order in which they did not. A permanent failure is a vote
+    /// all the same.
+    pub causes: Causes,
+    /// What the members may have done, those included that did not fail.
+    pub effect: Effect,
+}
+
+impl Split {
+    /// What it means to the layers outside: the most hopeful of the [causes](Causes::verdict), and
+    /// [unknown](Kind::Unknown) where answers contradict each other.
+    pub fn verdict(&self) -> Verdict {
+        let verdict = match self.votes.dissent() {
+            0 => self.causes.verdict(),
+            _ => Verdict::unknown(),
+        };
+        verdict.with_effect(self.effect)
+    }
+}
+
 /// An error that can be kept among others. Implemented for all that can be boxed.
 #[diagnostic::on_unimplemented(
     message = "the error type `{Self}` cannot be kept as one cause among several",
@@ -247,9 +271,11 @@ mod tests {
     fn replicas_that_contradict_each_other_are_unknown() {
         let split = |largest, cast, effect| Rejection::NoQuorum {
             name: Name::new("model"),
-            votes: Votes { needed: 2, cast, largest, failed: 3 - cast },
-            causes: causes(&vec![Verdict::throttled(); 3 - cast as usize]),
-            effect,
+            split: Box::new(Split {
+                votes: Votes { needed: 2, cast, largest, failed: 3 - cast },
+                causes: causes(&vec![Verdict::throttled(); 3 - cast as usize]),
+                effect,
+            }),
         };
         let maybe = Effect::Maybe;
         assert_eq!(split(1, 2, maybe).verdict(), Verdict::unknown());

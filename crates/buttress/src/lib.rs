@@ -179,7 +179,7 @@ pub use self::{
     backoff::{Backoff, Factor, Jitter},
     breaker::{Breaker, BreakerHandle, BreakerLayer, Cusum, Probes, Trigger, Window},
     budget::{Budget, Withdrawal},
-    causes::{Cause, Causes, IntoCause, Votes},
+    causes::{Cause, Causes, IntoCause, Split, Votes},
     classify::{AllTransient, ByFault, Classify, ClassifyExt, Fault, Forbid, OrElse, Refine},
     degrade::{Answers, Degrade, DegradeHandle, DegradeLayer, Thresholds},
     event::{Event, Observe, Teller, Tracing, Why},

@@ -1,19 +1,29 @@
 //! What a layer says when it refuses or ends a call itself.
 
-use std::{convert::Infallible, error::Error, fmt, io, sync::Arc, time::Duration};
+use std::{
+    cmp::Ordering,
+    convert::Infallible,
+    error::Error,
+    fmt,
+    hash::{Hash, Hasher},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
-use crate::{Cause, Causes, Effect, Verdict, Votes};
+use crate::{Cause, Causes, Effect, Split, Verdict};
 
 /// The name of a dependency or a layer, cheap to clone.
 ///
 /// A `&'static str` is kept as it is; a `String` is shared.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone)]
 pub struct Name(Inner);
 
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone)]
 enum Inner {
     Static(&'static str),
-    Shared(Arc<str>),
+    /// A thin pointer, so that a name takes two words.
+    Shared(Arc<String>),
 }
 
 impl Name {
@@ -40,7 +50,33 @@ impl From<&'static str> for Name {
 
 impl From<String> for Name {
     fn from(name: String) -> Self {
-        Self(Inner::Shared(name.into()))
+        Self(Inner::Shared(Arc::new(name)))
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Name {}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
@@ -100,13 +136,8 @@ pub enum Rejection {
     NoQuorum {
         /// The name of the quorum.
         name: Name,
-        /// How they voted.
-        votes: Votes,
-        /// Why some gave no answer, in the order in which they did not. A permanent failure is a
-        /// vote all the same.
-        causes: Causes,
-        /// What the members may have done, those included that did not fail.
-        effect: Effect,
+        /// How they voted, and what kept the others from it.
+        split: Box<Split>,
     },
     /// Every tier of a fallback failed.
     AllFailed {
@@ -162,9 +193,8 @@ impl Rejection {
     /// Why the calls inside failed, where the layer made several.
     pub const fn causes(&self) -> Option<&Causes> {
         match self {
-            Self::NoQuorum { causes, .. }
-            | Self::AllFailed { causes, .. }
-            | Self::TooFew { causes, .. } => Some(causes),
+            Self::NoQuorum { split, .. } => Some(&split.causes),
+            Self::AllFailed { causes, .. } | Self::TooFew { causes, .. } => Some(causes),
             _ => None,
         }
     }
@@ -185,12 +215,8 @@ impl Rejection {
             }
             Self::Timeout { .. } => Verdict::transient(),
             Self::Unready { .. } => Verdict::transient().with_effect(Effect::None),
-            Self::NoQuorum { votes, effect, .. } if votes.dissent() > 0 => {
-                Verdict::unknown().with_effect(*effect)
-            }
-            Self::NoQuorum { causes, effect, .. } | Self::TooFew { causes, effect, .. } => {
-                causes.verdict().with_effect(*effect)
-            }
+            Self::NoQuorum { split, .. } => split.verdict(),
+            Self::TooFew { causes, effect, .. } => causes.verdict().with_effect(*effect),
             Self::AllFailed { causes, .. } => causes.verdict(),
         }
     }
@@ -204,9 +230,9 @@ impl fmt::Display for Rejection {
             Self::Unavailable { name, .. } => write!(f, "no replica of `{name}` is available")?,
             Self::Timeout { after } => write!(f, "no answer within {after:?}")?,
             Self::Unready { after } => write!(f, "service not ready within {after:?}")?,
-            Self::NoQuorum { name, votes, causes, .. } => {
-                write!(f, "no quorum in `{name}`: {votes}")?;
-                causes.list(f)?;
+            Self::NoQuorum { name, split } => {
+                write!(f, "no quorum in `{name}`: {}", split.votes)?;
+                split.causes.list(f)?;
             }
             Self::AllFailed { name, causes } => {
                 write!(f, "all {} tiers of `{name}` failed", causes.len())?;
@@ -349,6 +375,21 @@ mod sealed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_its_text() {
+        let (fixed, made) = (Name::new("search"), Name::from("search".to_owned()));
+        assert_eq!(fixed, made);
+        assert!(fixed < Name::from("tool".to_owned()));
+        let known = std::collections::HashSet::from([made]);
+        assert!(known.contains(&fixed));
+    }
+
+    /// Every response of every layer is moved together with the room for a refusal.
+    #[test]
+    fn a_refusal_takes_five_words() {
+        assert!(size_of::<Rejection>() <= 5 * size_of::<usize>(), "{}", size_of::<Rejection>());
+    }
 
     #[test]
     fn the_root_cause_is_found_through_the_chain() {

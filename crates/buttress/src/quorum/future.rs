@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Cause, Causes, Classify, Deadline, Effect, Event, FromRejection, IntoCause, Kind, Name,
-    Rejection, Replay, Verdict, Why,
+    Rejection, Replay, Split, Verdict, Why,
     fan::{Ended, Fan},
 };
 
@@ -287,8 +287,8 @@ where
                     return Ok(answer);
                 }
                 let name = rules.voice.name();
-                let effect = *this.effect;
-                let rejection = Rejection::NoQuorum { name, votes, causes, effect };
+                let split = Box::new(Split { votes, causes, effect: *this.effect });
+                let rejection = Rejection::NoQuorum { name, split };
                 Err(S::Error::from_rejection(rejection))
             }
         }

@@ -20,7 +20,8 @@
 //! // All three would have to agree, and do not.
 //! let service = ServiceBuilder::new().layer(layer.needed(3)).service(model("Lyon"));
 //! let error = service.oneshot("capital of France?").await.unwrap_err();
-//! let Some(Rejection::NoQuorum { votes, .. }) = error.downcast_ref() else { panic!() };
+//! let Some(Rejection::NoQuorum { split, .. }) = error.downcast_ref() else { panic!() };
+//! let votes = split.votes;
 //! assert_eq!((votes.needed, votes.largest, votes.dissent()), (3, 2, 1));
 //! # }
 //! ```
