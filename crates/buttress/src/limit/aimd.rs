@@ -5,6 +5,11 @@
 //! overload it shrinks to seven tenths. After that only calls that began later can change it,
 //! and no sooner than a period later can they shrink it again: a burst of timeouts, all of one
 //! cause, shrinks it once.
+//!
+//! A trouble that lasts leaves it far below what the dependency takes once it is over, and where
+//! calls take seconds, one more per round is slow. So after three periods without a sign it
+//! grows by one for each answer, up to half of what it was when the fall began (TCP's slow start).
+//! Should there be a sign again before that, it forgets three tenths of what it was.
 
 /// The bounds of a limit, and how often it may shrink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +28,16 @@ pub(crate) struct Aimd {
     credit: u32,
     /// When it last shrank.
     shrunk_at: Option<u64>,
+    /// What it was when the fall began of which that was a part.
+    peak: u32,
 }
+
+/// How many periods without a sign of overload end a fall.
+const QUIET: u64 = 3;
 
 impl Aimd {
     pub(crate) const fn new(terms: Terms) -> Self {
-        Self { terms, credit: 0, shrunk_at: None }
+        Self { terms, credit: 0, shrunk_at: None, peak: 0 }
     }
 
     /// The limit from here on, after an answer to a call that began at `began`; `None` if only
@@ -37,6 +47,9 @@ impl Aimd {
             return limit;
         }
         self.credit += 1;
+        if limit.saturating_mul(2) < self.peak && began.is_some_and(|began| self.is_over(began)) {
+            self.credit = limit;
+        }
         if limit >= self.terms.max || self.credit < limit {
             self.credit = self.credit.min(limit);
             return limit;
@@ -56,20 +69,38 @@ impl Aimd {
         if self.shrunk_at.is_some_and(soon) {
             return limit;
         }
+        let remembered = match (self.is_over(now), limit.saturating_mul(2) < self.peak) {
+            (false, _) => self.peak,
+            // It was too much by now, or the trouble was not over: it fades.
+            (true, true) => fewer(self.peak),
+            (true, false) => 0,
+        };
+        self.peak = remembered.max(limit);
         self.shrunk_at = Some(now);
-        (limit * 7 / 10).max(self.terms.min)
+        fewer(limit).max(self.terms.min)
     }
 
     /// Takes a limit from outside, within the bounds.
     pub(crate) fn set(&mut self, limit: u32) -> u32 {
-        self.credit = 0;
+        (self.credit, self.peak) = (0, 0);
         limit.clamp(self.terms.min, self.terms.max)
+    }
+
+    /// Whether the last fall is over at that time.
+    fn is_over(&self, at: u64) -> bool {
+        let quiet = self.terms.period.saturating_mul(QUIET);
+        self.shrunk_at.is_none_or(|shrunk_at| at >= shrunk_at.saturating_add(quiet))
     }
 
     /// Whether it is from before the limit shrank.
     fn is_stale(&self, began: u64) -> bool {
         self.shrunk_at.is_some_and(|shrunk_at| began < shrunk_at)
     }
+}
+
+/// Seven tenths. No limit comes near the end of its type.
+const fn fewer(limit: u32) -> u32 {
+    limit.saturating_mul(7) / 10
 }
 
 /// Whether so many calls show that the limit matters: a limit that nobody comes near would grow
@@ -90,33 +121,51 @@ mod tests {
     /// The same limit as a fraction, with all that ever happened kept.
     #[derive(Default)]
     struct Naive {
-        /// When the limit shrank, and the answers since then that counted.
-        shrunk: Vec<u64>,
+        /// When the limit shrank, and from what; and the answers since then that counted.
+        shrunk: Vec<(u64, u32)>,
         counted: u32,
     }
 
     impl Naive {
         fn record(&mut self, limit: u32, taken: u32, began: u64, now: u64, bad: bool) -> u32 {
-            if self.shrunk.iter().any(|&at| began < at) {
+            if self.shrunk.iter().any(|&(at, _)| began < at) {
                 return limit;
             }
             if bad {
                 self.counted = 0;
-                if self.shrunk.iter().any(|&at| now - at < PERIOD) {
+                if self.shrunk.iter().any(|&(at, _)| now - at < PERIOD) {
                     return limit;
                 }
-                self.shrunk.push(now);
+                self.shrunk.push((now, limit));
                 return ((f64::from(limit) * 0.7 + 1e-9).floor() as u32).max(TERMS.min);
             }
             if f64::from(taken) < f64::from(limit) / 2.0 {
                 return limit;
             }
             self.counted += 1;
-            if self.counted >= limit && limit < TERMS.max {
+            let last = self.shrunk.last().map_or(0, |(at, _)| *at);
+            let recovers =
+                began - last >= 3 * PERIOD && f64::from(limit) < f64::from(self.height()) / 2.0;
+            if (recovers || self.counted >= limit) && limit < TERMS.max {
                 self.counted = 0;
                 return limit + 1;
             }
             limit
+        }
+
+        /// What it was when the last fall began: step by step, from the first on.
+        fn height(&self) -> u32 {
+            let (mut height, mut before) = (0, None);
+            for &(at, from) in &self.shrunk {
+                let begins = before.is_none_or(|before| at - before >= 3 * PERIOD);
+                height = match begins {
+                    true if from * 2 >= height => from,
+                    true => from.max((f64::from(height) * 0.7 + 1e-9).floor() as u32),
+                    false => from.max(height),
+                };
+                before = Some(at);
+            }
+            height
         }
     }
 
@@ -124,7 +173,10 @@ mod tests {
         #[test]
         fn is_what_a_naive_one_is(
             start in TERMS.min..=TERMS.max,
-            calls in prop::collection::vec((0..30_u64, 0..60_u64, 0..60_u32, prop::bool::weighted(0.1)), 0..80),
+            calls in prop::collection::vec(
+                (prop_oneof![0..30_u64, 0..400_u64], 0..60_u64, 0..60_u32, prop::bool::weighted(0.2)),
+                0..80,
+            ),
         ) {
             let (mut aimd, mut naive) = (Aimd::new(TERMS), Naive::default());
             let (mut limit, mut now) = (start, 0);
@@ -200,6 +252,31 @@ mod tests {
             assert_eq!(aimd.overloaded(7, 1_000, 1_099), 7);
         }
         assert_eq!(answers(&mut aimd, 7, 7, 7), 8);
+    }
+
+    #[test]
+    fn after_a_long_fall_it_is_back_at_half_of_its_height_soon() {
+        let mut aimd = Aimd::new(TERMS);
+        let mut now = 1_000;
+        let mut limit = 40;
+        while limit > TERMS.min {
+            limit = aimd.overloaded(limit, now, now);
+            now += PERIOD;
+        }
+        let (last, quiet) = (now - PERIOD, 3 * PERIOD);
+        // Not before three periods are over; then by one for each answer; then as ever.
+        assert_eq!(aimd.answered(2, 2, Some(last + quiet - 1)), 2);
+        let back = |limit, answers| {
+            let mut aimd = Aimd { credit: 0, ..aimd };
+            (0..answers).fold(limit, |limit, _| aimd.answered(limit, limit, Some(last + quiet)))
+        };
+        assert_eq!((back(2, 18), back(2, 19), back(2, 38)), (20, 20, 21));
+        // What is too much by then fades; what comes near it is remembered instead.
+        let fall = |limit| {
+            let mut aimd = Aimd { ..aimd };
+            (aimd.overloaded(limit, last + quiet, last + quiet), aimd.peak)
+        };
+        assert_eq!((fall(16), fall(30)), ((11, 28), (21, 30)));
     }
 
     #[test]

@@ -45,6 +45,10 @@
 //! calls that began later can change it, and not before a [period](LimitLayer::period) is over
 //! can they shrink it again; until then signs of overload only keep it from growing.
 //!
+//! When three periods have passed without a sign, a limit that is below half of what it was when
+//! its fall began grows by one for each answer instead, up to there: calls that take seconds would
+//! otherwise hold it down for long after a trouble is over.
+//!
 //! | the end of a call | says |
 //! |---|---|
 //! | [`Success`](crate::Kind::Success), [`Permanent`](crate::Kind::Permanent) | answered; overloaded if it took [too long](LimitLayer::slow_after), where that is set |
