@@ -129,6 +129,8 @@ mod roster;
 mod seat;
 mod service;
 mod shelf;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     future::ResponseFuture,
