@@ -7,9 +7,10 @@
 //! cause, shrinks it once.
 //!
 //! A trouble that lasts leaves it far below what the dependency takes once it is over, and where
-//! calls take seconds, one more per round is slow. So after three periods without a sign it
+//! calls take seconds, one more per round is slow. So when it has not shrunk for three periods it
 //! grows by one for each answer, up to half of what it was when the fall began (TCP's slow start).
-//! Should there be a sign again before that, it forgets three tenths of what it was.
+//! Should there be a sign again before that, it forgets three tenths of what it was: what has come
+//! back weaker for good is flooded a few times, each time less, and then no more.
 
 /// The bounds of a limit, and how often it may shrink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub(crate) struct Aimd {
     peak: u32,
 }
 
-/// How many periods without a sign of overload end a fall.
+/// How many periods after it shrank last a fall is over.
 const QUIET: u64 = 3;
 
 impl Aimd {
@@ -277,6 +278,49 @@ mod tests {
             (aimd.overloaded(limit, last + quiet, last + quiet), aimd.peak)
         };
         assert_eq!((fall(16), fall(30)), ((11, 28), (21, 30)));
+    }
+
+    #[test]
+    fn what_comes_back_weaker_is_not_flooded_for_ever() {
+        /// What it takes, of the thousand from before; and answers in each period.
+        const LESS: u32 = 100;
+        for period in [1, PERIOD] {
+            let mut aimd = Aimd::new(Terms { min: 1, max: 1_000, period });
+            let (mut limit, mut now, mut floods) = (aimd.set(1_000), 0, vec![]);
+            for _ in 0..2_000 {
+                now += period;
+                let before = limit;
+                limit = match limit > LESS {
+                    true => aimd.overloaded(limit, now, now),
+                    false => {
+                        (0..LESS).fold(limit, |limit, _| aimd.answered(limit, limit, Some(now)))
+                    }
+                };
+                if before <= LESS && limit > LESS {
+                    floods.push(limit);
+                }
+            }
+            // Each time to less than half of what is remembered, of which seven tenths stay; then
+            // by one, as ever.
+            assert!(floods.len() > 20, "{floods:?}");
+            assert!(floods.first().is_some_and(|limit| *limit > LESS + 50), "{floods:?}");
+            assert!(floods.iter().skip(7).all(|limit| *limit == LESS + 1), "{floods:?}");
+        }
+    }
+
+    #[test]
+    fn any_period_will_do() {
+        for period in [0, u64::MAX] {
+            let terms = Terms { min: 3, max: 5, period };
+            let mut aimd = Aimd::new(terms);
+            let mut limit = aimd.set(u32::MAX);
+            for now in [0, 0, 1, u64::MAX - 1, u64::MAX, u64::MAX] {
+                limit = aimd.overloaded(limit, now, now);
+                assert!((3..=5).contains(&limit), "{limit}");
+                limit = (0..9).fold(limit, |limit, _| aimd.answered(limit, limit, Some(now)));
+                assert!((3..=5).contains(&limit), "{limit}");
+            }
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@
 //!
 //! | layer | why here |
 //! |---|---|
-//! | [fallback](crate::fallback) | a time limit around it lets a slow primary eat the time of the fallback; below retry or breaker it hides failures from them |
+//! | [fallback](crate::fallback) | a time limit around it lets a slow primary eat the time of the fallback; below retry, breaker or failover it hides failures from them |
 //! | [timeout](crate::timeout) of the call | what is inside sees the deadline, and starts nothing that cannot end in time |
 //! | [degrade](crate::degrade), [quorum](crate::quorum) | a retry around them repeats members that had answered, too |
 //! | [retry](crate::retry) | a limit around it holds a place while it only waits |

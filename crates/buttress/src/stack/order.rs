@@ -36,7 +36,7 @@ pub enum Rule {
     NeverFires,
     /// A retry inside a retry: their attempts multiply.
     AttemptsMultiply,
-    /// A retry around a quorum: it repeats the replicas that had answered, too.
+    /// A retry around a quorum or an ensemble: it repeats the members that had answered, too.
     ReplicasRepeated,
 }
 
@@ -52,7 +52,7 @@ impl Rule {
             Self::PlaceHeld => "put the limit inside",
             Self::NeverFires => "shorten the inner limit, or drop it",
             Self::AttemptsMultiply => "keep one of them",
-            Self::ReplicasRepeated => "put the retry inside, around each replica",
+            Self::ReplicasRepeated => "put the retry inside, around each member",
         }
     }
 
@@ -64,7 +64,7 @@ impl Rule {
             Self::PlaceHeld => "a place is held while nothing but a delay runs",
             Self::NeverFires => "the inner limit never fires before the outer one",
             Self::AttemptsMultiply => "the attempts of the two multiply",
-            Self::ReplicasRepeated => "replicas that had answered are called again",
+            Self::ReplicasRepeated => "members that had answered are called again",
         }
     }
 }
@@ -119,7 +119,7 @@ pub(super) fn check(parts: &[Part]) -> Result<(), Disorder> {
 
 /// What is wrong with `outer` around `inner`, in the light of the parts between and below them.
 fn clash(outer: &Part, between: &[Part], inner: &Part, below: &[Part]) -> Option<Rule> {
-    use Pattern::{Breaker, Fallback, Hedge, Limit, Quorum, Retry, Timeout};
+    use Pattern::{Breaker, Degrade, Failover, Fallback, Hedge, Limit, Quorum, Retry, Timeout};
     let undercut =
         |limit: Duration| below.iter().any(|part| part.limit().is_some_and(|l| l < limit));
     match (outer.pattern(), inner.pattern()) {
@@ -127,7 +127,7 @@ fn clash(outer: &Part, between: &[Part], inner: &Part, below: &[Part]) -> Option
             let limit = outer.limit()?;
             (!undercut(limit)).then_some(Rule::FallbackStarved)
         }
-        (Retry | Hedge | Breaker, Fallback) => Some(Rule::FailuresHidden),
+        (Retry | Hedge | Breaker | Failover, Fallback) => Some(Rule::FailuresHidden),
         (Breaker, Retry | Hedge) => Some(Rule::BreakerBlinded),
         (Limit, Retry) => Some(Rule::PlaceHeld),
         (Timeout, Timeout) => {
@@ -136,7 +136,7 @@ fn clash(outer: &Part, between: &[Part], inner: &Part, below: &[Part]) -> Option
             (!shadowed && inner.limit()? >= outer.limit()?).then_some(Rule::NeverFires)
         }
         (Retry, Retry) => Some(Rule::AttemptsMultiply),
-        (Retry, Quorum) => Some(Rule::ReplicasRepeated),
+        (Retry, Quorum | Degrade) => Some(Rule::ReplicasRepeated),
         _ => None,
     }
 }
@@ -214,5 +214,16 @@ mod tests {
         assert_eq!(rules(&others), [(1, 2, Rule::PlaceHeld), (2, 3, Rule::ReplicasRepeated)]);
         let twice = [part(Pattern::Retry), part(Pattern::Retry)];
         assert_eq!(rules(&twice), [(1, 2, Rule::AttemptsMultiply)]);
+    }
+
+    #[test]
+    fn what_has_several_members_sees_them_fail_and_is_not_repeated_as_a_whole() {
+        use Pattern::{Breaker, Degrade, Failover, Fallback, Retry};
+        let weakened = [part(Failover), part(Fallback)];
+        assert_eq!(rules(&weakened), [(1, 2, Rule::FailuresHidden)]);
+        let repeated = [part(Retry), part(Degrade)];
+        assert_eq!(rules(&repeated), [(1, 2, Rule::ReplicasRepeated)]);
+        let fine = [part(Fallback), part(Degrade), part(Retry), part(Failover), part(Breaker)];
+        assert_eq!(rules(&fine), []);
     }
 }
