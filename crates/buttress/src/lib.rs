@@ -79,7 +79,9 @@
 //! # check(service);
 //! ```
 //!
-//! Boxed errors work as they are: known errors are found along the chain of sources.
+//! Boxed errors work as they are: known errors are found along the chain of sources. (Of a stack
+//! over them that is spawned in an async block the compiler may say that something is "not general
+//! enough": [`Fault`] tells how to hide its type.)
 //!
 //! ```
 //! use buttress::{BreakerLayer, RetryLayer};

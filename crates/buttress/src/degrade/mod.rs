@@ -118,8 +118,9 @@
 //! under a patience or a deadline, for a timer, and for what is told of failures.
 //!
 //! # Order in the stack
-//! Outermost, or inside what repeats or replaces whole answers. Retry, breaker and timeout belong
-//! around each member: a breaker is also what leaves a member alone that is down for long.
+//! Outermost, but for what replaces whole answers, or ends the call. Retry, breaker and timeout
+//! belong around each member: a retry around the ensemble repeats members that had answered, too,
+//! and a breaker is also what leaves a member alone that is down for long.
 //!
 //! # When not to use
 //! For several services of which any one will do, see [`hedge`](crate::hedge).

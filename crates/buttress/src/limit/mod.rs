@@ -45,9 +45,9 @@
 //! calls that began later can change it, and not before a [period](LimitLayer::period) is over
 //! can they shrink it again; until then signs of overload only keep it from growing.
 //!
-//! When three periods have passed without a sign, a limit that is below half of what it was when
-//! its fall began grows by one for each answer instead, up to there: calls that take seconds would
-//! otherwise hold it down for long after a trouble is over.
+//! When three periods have passed since it last shrank, a limit that is below half of what it was
+//! when its fall began grows by one for each answer instead, up to there: calls that take seconds
+//! would otherwise hold it down for long after a trouble is over.
 //!
 //! | the end of a call | says |
 //! |---|---|
