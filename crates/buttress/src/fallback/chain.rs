@@ -324,6 +324,32 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_added_twice_is_there_once() {
+        let kinds = Kinds::of([Kind::Transient]).and(Kind::Permanent).and(Kind::Permanent);
+        assert!(kinds.has(Kind::Transient) && kinds.has(Kind::Permanent));
+        assert!(!kinds.has(Kind::Throttled));
+    }
+
+    #[test]
+    fn what_was_not_sent_was_not_ready() {
+        for kind in Kind::ALL {
+            assert_eq!(why_on(kind, false), Why::NotReady);
+        }
+        assert_eq!(
+            Kind::ALL.map(|kind| why_on(kind, true)),
+            [
+                Why::Failure,
+                Why::Failure,
+                Why::Throttled,
+                Why::Reroute,
+                Why::Rejected,
+                Why::Permanent,
+                Why::Unknown,
+            ]
+        );
+    }
+
+    #[test]
     fn tiers_have_names() {
         let mut chain = Chain::new();
         chain.name_last(Name::new("best"));

@@ -176,6 +176,27 @@ mod tests {
     }
 
     #[test]
+    fn a_vote_that_nobody_is_left_for_has_ended() {
+        let mut tally = Tally::new(&Electorate::new(2, &[], Some(2)));
+        for largest in [1, 2] {
+            tally.asked(1);
+            tally.answered(1, largest);
+        }
+        // An `Agree` may hold back though a group is heavy enough.
+        assert_eq!(tally.next(), Next::Impossible);
+    }
+
+    #[test]
+    fn says_who_may_vote() {
+        let electorate = Electorate::new(4, &weights(&[2]), None);
+        assert_eq!(
+            (electorate.members(), electorate.to_string().as_str()),
+            (4, "3 of 5 agree, 4 members by weight")
+        );
+        assert_eq!(Electorate::new(3, &[], Some(1)).to_string(), "1 of 3 agree");
+    }
+
+    #[test]
     fn who_decides_alone_is_known() {
         let sole = |heavy: &[u32], needed| Electorate::new(3, &weights(heavy), needed).sole();
         assert_eq!(sole(&[], None), None);

@@ -184,6 +184,9 @@ mod tests {
         let starved = (1, 2, Rule::FallbackStarved);
         assert_eq!(rules(&[timeout(20), part(Fallback)]), [starved]);
         assert_eq!(rules(&[timeout(20), part(Fallback), timeout(5)]), []);
+        // A shorter one outside is no help.
+        let both = [(1, 3, Rule::FallbackStarved), (2, 3, Rule::FallbackStarved)];
+        assert_eq!(rules(&[timeout(20), timeout(5), part(Fallback)]), both);
         assert_eq!(
             rules(&[timeout(20), part(Fallback), timeout(20)]),
             [starved, (1, 3, Rule::NeverFires)]
@@ -205,6 +208,7 @@ mod tests {
         );
         let text = check(&stack).unwrap_err().to_string();
         assert!(text.starts_with("breaker (1) around retry (2): the breaker sees only"), "{text}");
+        assert!(text.contains("used up, put the breaker inside; breaker (1) around"), "{text}");
     }
 
     #[test]
