@@ -192,6 +192,80 @@ pub enum Event {
         /// Whether it failed or took too long.
         why: Why,
     },
+    /// A step that was done before was answered with its recorded outcome.
+    Replayed {
+        /// The version of the outcome.
+        version: u64,
+    },
+    /// The intent to do a step is durable; the call comes next.
+    Intended {
+        /// Which attempt at the step.
+        attempt: u32,
+        /// The version of the intent.
+        version: u64,
+    },
+    /// The outcome of a step is durable.
+    Recorded {
+        /// Which attempt at the step.
+        attempt: u32,
+        /// The version of the outcome.
+        version: u64,
+    },
+    /// A step was begun before and nobody knows how it ended.
+    InDoubt {
+        /// The attempt that is in doubt.
+        attempt: u32,
+        /// What is done about it.
+        resolution: Resolution,
+    },
+    /// A stored version is not as it was written.
+    Damaged {
+        /// Which version.
+        version: u64,
+    },
+    /// A write came too late: another process has taken the workflow over.
+    Fenced {
+        /// The epoch that is over.
+        epoch: u64,
+    },
+    /// This process leads from now on.
+    Elected {
+        /// The fence that goes with its requests.
+        epoch: u64,
+    },
+    /// This process leads no more.
+    Deposed {
+        /// The epoch that is over.
+        epoch: u64,
+        /// What ended it.
+        why: Why,
+    },
+}
+
+/// What is done about a step in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Resolution {
+    /// It is done again, under the same idempotency key.
+    Retry,
+    /// The call fails, and the step stays in doubt until somebody decides.
+    Fail,
+    /// The world was asked: it had been done.
+    Landed,
+    /// The world was asked: it had not been done, and is done now.
+    Absent,
+}
+
+impl Resolution {
+    /// The word for it in lower case, as it appears in events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Fail => "fail",
+            Self::Landed => "landed",
+            Self::Absent => "absent",
+        }
+    }
 }
 
 /// The reason for something done or not done.
@@ -254,6 +328,8 @@ pub enum Why {
     Health,
     /// Told so from outside.
     Command,
+    /// The lease ran out, or another took it.
+    LeaseLost,
 }
 
 impl Why {
@@ -288,6 +364,7 @@ impl Why {
             Why::Latency => "latency",
             Why::Health => "health",
             Why::Command => "command",
+            Why::LeaseLost => "lease_lost",
         }
     }
 }
@@ -301,8 +378,8 @@ impl fmt::Display for Why {
 /// Who tells an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Teller<'a> {
-    /// The pattern: `breaker`, `degrade`, `failover`, `fallback`, `hedge`, `limit`, `quorum`,
-    /// `retry`, `timeout`.
+    /// The pattern: `breaker`, `checkpoint`, `degrade`, `failover`, `fallback`, `hedge`, `leader`,
+    /// `limit`, `quorum`, `retry`, `timeout`.
     pub pattern: &'static str,
     /// The name given to the layer, empty if none was.
     pub name: &'a str,

@@ -148,11 +148,14 @@
 //! * `http`: classifier by status and headers, replay of safe and idempotent requests, buffering
 //!   of bodies, deadlines that travel: all in the module `http`.
 //! * `hyper`, `reqwest`: what the errors of these clients mean.
+//! * `serde`: steps that are done once, and stores: the modules `checkpoint` and `store`.
 
 mod backoff;
 pub mod breaker;
 mod budget;
 mod causes;
+#[cfg(feature = "serde")]
+pub mod checkpoint;
 mod classify;
 pub mod degrade;
 mod event;
@@ -172,6 +175,8 @@ mod replay;
 mod respond;
 pub mod retry;
 pub mod stack;
+#[cfg(feature = "serde")]
+pub mod store;
 mod survival;
 mod sync;
 pub mod timeout;
@@ -184,7 +189,7 @@ pub use self::{
     causes::{Cause, Causes, IntoCause, Split, Votes},
     classify::{AllTransient, ByFault, Classify, ClassifyExt, Fault, Forbid, OrElse, Refine},
     degrade::{Answers, Degrade, DegradeHandle, DegradeLayer, Thresholds},
-    event::{Event, Observe, Teller, Tracing, Why},
+    event::{Event, Observe, Resolution, Teller, Tracing, Why},
     ext::ServiceBuilderExt,
     failover::{Failover, FailoverHandle, FailoverLayer},
     fallback::{Fallback, FallbackHandle, FallbackLayer},

@@ -61,7 +61,7 @@ impl Random {
     }
 
     /// One 64-bit number of a new stream.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "serde"))]
     pub(crate) fn word(&self) -> u64 {
         self.stream().random()
     }

@@ -157,6 +157,21 @@ pub enum Rejection {
         /// What the members may have done, those included that did not fail.
         effect: Effect,
     },
+    /// A step of a workflow cannot be done, or its outcome not be kept.
+    #[cfg(feature = "serde")]
+    Halted {
+        /// The name of the checkpoint.
+        name: Name,
+        /// Why.
+        halt: Box<crate::checkpoint::Halt>,
+    },
+    /// Another process leads.
+    NotLeader {
+        /// The name of the office.
+        name: Name,
+        /// When it may be free, if known.
+        retry_after: Option<Duration>,
+    },
 }
 
 impl Rejection {
@@ -178,6 +193,17 @@ impl Rejection {
     /// A limit that is reached.
     pub fn full(name: impl Into<Name>, retry_after: Option<Duration>) -> Self {
         Self::Full { name: name.into(), retry_after }
+    }
+
+    /// A step that cannot be done, or whose outcome cannot be kept.
+    #[cfg(feature = "serde")]
+    pub fn halted(name: impl Into<Name>, halt: crate::checkpoint::Halt) -> Self {
+        Self::Halted { name: name.into(), halt: Box::new(halt) }
+    }
+
+    /// An office that another process holds.
+    pub fn not_leader(name: impl Into<Name>, retry_after: Option<Duration>) -> Self {
+        Self::NotLeader { name: name.into(), retry_after }
     }
 
     /// A roster without a replica that can take the call.
@@ -202,7 +228,7 @@ impl Rejection {
     /// What the rejection means to the layers outside.
     ///
     /// A timeout is [transient](crate::Kind::Transient): it tells something of the
-    /// dependency. An open breaker, a full limit and a roster without a replica are
+    /// dependency. An open breaker, a full limit, a roster without a replica and an office held elsewhere are
     /// [rejected](crate::Kind::Rejected): they do not. Where several calls failed it is the
     /// [most hopeful](Causes::verdict) of theirs; replicas that contradict each other are
     /// [unknown](crate::Kind::Unknown).
@@ -210,6 +236,7 @@ impl Rejection {
         match self {
             Self::Open { retry_after, .. }
             | Self::Full { retry_after, .. }
+            | Self::NotLeader { retry_after, .. }
             | Self::Unavailable { retry_after, .. } => {
                 Verdict { retry_after: *retry_after, ..Verdict::rejected() }
             }
@@ -218,6 +245,8 @@ impl Rejection {
             Self::NoQuorum { split, .. } => split.verdict(),
             Self::TooFew { causes, effect, .. } => causes.verdict().with_effect(*effect),
             Self::AllFailed { causes, .. } => causes.verdict(),
+            #[cfg(feature = "serde")]
+            Self::Halted { halt, .. } => halt.verdict(),
         }
     }
 }
@@ -228,6 +257,9 @@ impl fmt::Display for Rejection {
             Self::Open { name, .. } => write!(f, "circuit `{name}` is open")?,
             Self::Full { name, .. } => write!(f, "limit `{name}` is reached")?,
             Self::Unavailable { name, .. } => write!(f, "no replica of `{name}` is available")?,
+            Self::NotLeader { name, .. } => write!(f, "another process leads `{name}`")?,
+            #[cfg(feature = "serde")]
+            Self::Halted { halt, .. } => return halt.fmt(f),
             Self::Timeout { after } => write!(f, "no answer within {after:?}")?,
             Self::Unready { after } => write!(f, "service not ready within {after:?}")?,
             Self::NoQuorum { name, split } => {
@@ -251,8 +283,12 @@ impl fmt::Display for Rejection {
 }
 
 impl Error for Rejection {
-    /// Where several calls failed: the error of the first.
+    /// Where several calls failed: the error of the first. Where a store failed: its error.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
+        #[cfg(feature = "serde")]
+        if let Self::Halted { halt, .. } = self {
+            return Some(&**halt);
+        }
         self.causes()?.iter().next().map(Cause::error)
     }
 }

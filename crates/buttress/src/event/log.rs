@@ -8,8 +8,9 @@ use super::{Event, Observe, Teller};
 ///
 /// Target `buttress`, fields `pattern`, `name`, `event` and, where they apply, `attempt`, `tier`,
 /// `replica`, `kind`, `delay` (seconds), `state`, `from`, `to`, `healthy`, `of` and `why`; of votes
-/// `needed`, `agree`, `dissent` and `failed`. Circuits that open, levels and rosters that become
-/// worse are told as warnings, their recovery as information, the rest as debug events.
+/// `needed`, `agree`, `dissent` and `failed`; of steps and leaders `version`, `epoch` and `resolution`.
+/// Circuits that open, levels and rosters that become worse, steps in doubt, damaged records, fenced
+/// writers and leaders that step down are told as warnings, their recovery as information, the rest as debug events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tracing;
 
@@ -113,6 +114,22 @@ impl Observe for Tracing {
             }
             Event::PassedOver { replica, why } => {
                 tell!(DEBUG, "passed_over", replica = replica, why = why.as_str());
+            }
+            Event::Replayed { version } => tell!(DEBUG, "replayed", version = version),
+            Event::Intended { attempt, version } => {
+                tell!(DEBUG, "intended", attempt = attempt, version = version);
+            }
+            Event::Recorded { attempt, version } => {
+                tell!(DEBUG, "recorded", attempt = attempt, version = version);
+            }
+            Event::InDoubt { attempt, resolution } => {
+                tell!(WARN, "in_doubt", attempt = attempt, resolution = resolution.as_str());
+            }
+            Event::Damaged { version } => tell!(WARN, "damaged", version = version),
+            Event::Fenced { epoch } => tell!(WARN, "fenced", epoch = epoch),
+            Event::Elected { epoch } => tell!(INFO, "elected", epoch = epoch),
+            Event::Deposed { epoch, why } => {
+                tell!(WARN, "deposed", epoch = epoch, why = why.as_str());
             }
         }
     }

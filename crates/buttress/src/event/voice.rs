@@ -9,10 +9,14 @@ use crate::Name;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pattern {
     Breaker,
+    #[allow(dead_code, reason = "its layer comes with the feature serde")]
+    Checkpoint,
     Degrade,
     Failover,
     Fallback,
     Hedge,
+    #[allow(dead_code, reason = "its layer comes with the feature serde")]
+    Leader,
     Limit,
     Quorum,
     Retry,
@@ -23,10 +27,12 @@ impl Pattern {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Breaker => "breaker",
+            Self::Checkpoint => "checkpoint",
             Self::Degrade => "degrade",
             Self::Failover => "failover",
             Self::Fallback => "fallback",
             Self::Hedge => "hedge",
+            Self::Leader => "leader",
             Self::Limit => "limit",
             Self::Quorum => "quorum",
             Self::Retry => "retry",

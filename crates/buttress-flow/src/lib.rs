@@ -1,0 +1,1 @@
+//! Many calls, in order: workflow graph, checkpointed state, saga, two-phase commit, workers.

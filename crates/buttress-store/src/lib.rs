@@ -1,0 +1,1 @@
+//! Where Buttress keeps state: an embedded file by default, PostgreSQL behind a feature.
