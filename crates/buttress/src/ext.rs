@@ -70,6 +70,10 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
         layer: FallbackLayer<T, C, R, M, K>,
     ) -> ServiceBuilder<Stack<FallbackLayer<T, C, R, M, K>, L>>;
 
+    /// Lets calls in while this process leads. See [`leader`](crate::leader).
+    #[cfg(feature = "serde")]
+    fn leader(self, layer: crate::LeaderLayer) -> ServiceBuilder<Stack<crate::LeaderLayer, L>>;
+
     /// Bounds the time of a call, or of an attempt. See [`timeout`](crate::timeout).
     fn time_limit(self, limit: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
 
@@ -147,6 +151,11 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         self,
         layer: FallbackLayer<T, C, R, M, K>,
     ) -> ServiceBuilder<Stack<FallbackLayer<T, C, R, M, K>, L>> {
+        self.layer(layer)
+    }
+
+    #[cfg(feature = "serde")]
+    fn leader(self, layer: crate::LeaderLayer) -> ServiceBuilder<Stack<crate::LeaderLayer, L>> {
         self.layer(layer)
     }
 

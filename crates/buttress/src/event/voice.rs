@@ -15,7 +15,7 @@ pub(crate) enum Pattern {
     Failover,
     Fallback,
     Hedge,
-    #[allow(dead_code, reason = "its layer comes with the feature serde")]
+    #[cfg(feature = "serde")]
     Leader,
     Limit,
     Quorum,
@@ -32,6 +32,7 @@ impl Pattern {
             Self::Failover => "failover",
             Self::Fallback => "fallback",
             Self::Hedge => "hedge",
+            #[cfg(feature = "serde")]
             Self::Leader => "leader",
             Self::Limit => "limit",
             Self::Quorum => "quorum",

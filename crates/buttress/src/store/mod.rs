@@ -22,19 +22,24 @@ mod error;
 mod head;
 mod id;
 mod journal;
+mod keeper;
 pub mod ledger;
 mod memory;
 mod record;
+mod tenure;
 
 use std::{fmt, future::Future, num::NonZeroU64, pin::Pin, sync::Arc, time::Duration};
 
+pub(crate) use self::keeper::unanswered;
 pub use self::{
     error::{StoreError, Trouble, TroubleKind},
     head::{Head, Life, Now, Term},
     id::{Digest, IdempotencyKey, NotADigest, StepId, WorkflowId},
     journal::{Journal, Occupied, Place},
+    keeper::{Keeper, Kept},
     memory::MemoryStore,
     record::{Damage, Payload, Record, Sealed, Status},
+    tenure::Tenure,
 };
 
 /// The longest name of a namespace, a workflow, a step or an owner, in bytes.
