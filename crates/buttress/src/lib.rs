@@ -186,7 +186,10 @@ pub mod timeout;
 mod verdict;
 
 #[cfg(feature = "serde")]
-pub use self::leader::{Leader, LeaderHandle, LeaderLayer};
+pub use self::{
+    checkpoint::{Checkpoint, CheckpointLayer},
+    leader::{Leader, LeaderHandle, LeaderLayer},
+};
 pub use self::{
     backoff::{Backoff, Factor, Jitter},
     breaker::{Breaker, BreakerHandle, BreakerLayer, Cusum, Probes, Trigger, Window},
