@@ -1,10 +1,8 @@
 //! A store that fails on command.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -27,13 +25,12 @@ pub(crate) enum Fault {
     Silent,
 }
 
-/// A store in memory, and what is wrong with it. Clones share the store, and not the fault: each is one
-/// process's way to it.
+/// One process's way to a store in memory, and what is wrong with it.
 #[derive(Clone, Debug)]
 pub(crate) struct Faulty {
     inner: MemoryStore,
     fault: watch::Sender<Fault>,
-    asked: Arc<AtomicU64>,
+    asked: Arc<Mutex<BTreeMap<&'static str, u64>>>,
 }
 
 pub(crate) fn down() -> StoreError {
@@ -49,16 +46,17 @@ impl Faulty {
         self.fault.send_replace(fault);
     }
 
-    /// How many operations were asked for.
-    pub(crate) fn asked(&self) -> u64 {
-        self.asked.load(Ordering::Relaxed)
+    /// How many times an operation was asked for.
+    pub(crate) fn asked(&self, operation: &str) -> u64 {
+        self.asked.lock().unwrap().get(operation).copied().unwrap_or(0)
     }
 
     fn through<'a, T: Send + 'a>(
         &'a self,
+        operation: &'static str,
         act: impl FnOnce(&'a MemoryStore) -> Pending<'a, T> + Send + 'a,
     ) -> Pending<'a, T> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        *self.asked.lock().unwrap().entry(operation).or_default() += 1;
         let mut fault = self.fault.subscribe();
         Box::pin(async move {
             let now = fault.wait_for(|fault| *fault != Fault::Silent).await.map(|fault| *fault);
@@ -75,12 +73,12 @@ macro_rules! through {
     ($(fn $name:ident($($arg:ident: $ty:ty),*) -> $out:ty;)+) => {
         impl Store for Faulty {$(
             fn $name<'a>(&'a self, $($arg: $ty),*) -> Pending<'a, $out> {
-                self.through(move |store| store.$name($($arg),*))
+                self.through(stringify!($name), move |store| store.$name($($arg),*))
             }
         )+
 
             fn append(&self, append: Append) -> Pending<'_, Sealed> {
-                self.through(move |store| store.append(append))
+                self.through("append", move |store| store.append(append))
             }
         }
     };

@@ -190,7 +190,8 @@ async fn while_the_store_is_down_calls_are_let_in_until_the_lease_is_not_proven(
         assert_eq!(told[0], Event::Elected { epoch });
         let deposed = Event::Deposed { epoch, why: Why::LeaseLost };
         assert_eq!(told.iter().filter(|event| **event == deposed).count(), 1, "{told:?}");
-        let failures = told.iter().filter(|event| matches!(event, Event::Failed { .. })).count();
+        let failures =
+            told.iter().filter(|event| matches!(event, Event::StoreFailed { .. })).count();
         assert!((1..=12).contains(&failures), "{told:?}");
         // Nobody took it: it goes on under the same fence.
         a.store.set(Fault::None);
@@ -333,7 +334,7 @@ async fn a_candidate_is_shut_down_while_the_store_is_silent() {
     a.store.set(Fault::Silent);
     let (stop, ended) = a.stand();
     sleep(TTL).await;
-    assert!(matches!(a.told()[..], [Event::Failed { attempt: 1, .. }, ..]));
+    assert!(matches!(a.told()[..], [Event::StoreFailed { attempt: 1, .. }, ..]));
     stop.send(()).unwrap();
     timeout(TTL, ended).await.unwrap().unwrap().unwrap();
 }
@@ -465,7 +466,7 @@ async fn a_lease_of_no_time_never_leads_and_does_not_spin() {
     let running = tokio::spawn(layer.campaign(pending()));
     sleep(SECOND).await;
     assert!(!layer.handle().is_leader());
-    assert!(a.store.asked() <= 1_001, "{}", a.store.asked());
+    assert!(a.store.asked("acquire") <= 1_001, "{}", a.store.asked("acquire"));
     running.abort();
 }
 

@@ -1,31 +1,10 @@
 //! Several candidates over a store that fails, in processes that are stopped and die.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-    task::Poll,
-};
-
 use proptest::{prelude::*, test_runner::Config};
 use tokio::sync::watch;
 
 use super::*;
-
-/// A future that is not polled while it is stopped.
-async fn stoppable<F: Future>(future: F, mut stopped: watch::Receiver<bool>) -> F::Output {
-    let mut future = pin!(future);
-    loop {
-        let _ = stopped.wait_for(|stopped| !*stopped).await;
-        let mut changed = pin!(stopped.changed());
-        let done = poll_fn(|cx| match changed.as_mut().poll(cx) {
-            Poll::Ready(_) => Poll::Ready(None),
-            Poll::Pending => future.as_mut().poll(cx).map(Some),
-        });
-        if let Some(output) = done.await {
-            return output;
-        }
-    }
-}
+use crate::support::stoppable;
 
 /// What happens to one of the processes.
 #[derive(Clone, Copy, Debug)]

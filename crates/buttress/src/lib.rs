@@ -185,11 +185,6 @@ mod sync;
 pub mod timeout;
 mod verdict;
 
-#[cfg(feature = "serde")]
-pub use self::{
-    checkpoint::{Checkpoint, CheckpointLayer},
-    leader::{Leader, LeaderHandle, LeaderLayer},
-};
 pub use self::{
     backoff::{Backoff, Factor, Jitter},
     breaker::{Breaker, BreakerHandle, BreakerLayer, Cusum, Probes, Trigger, Window},
@@ -213,4 +208,9 @@ pub use self::{
     stack::Stack,
     timeout::{Deadline, Timeout, TimeoutLayer},
     verdict::{Effect, Kind, Verdict},
+};
+#[cfg(feature = "serde")]
+pub use self::{
+    checkpoint::{Checkpoint, CheckpointLayer},
+    leader::{Leader, LeaderHandle, LeaderLayer},
 };

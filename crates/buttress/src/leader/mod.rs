@@ -85,7 +85,7 @@
 //! # Telemetry
 //! [`Elected`](crate::Event::Elected), [`Deposed`](crate::Event::Deposed) with
 //! [`LeaseLost`](crate::Why::LeaseLost) or [`Command`](crate::Why::Command), [`Rejected`](crate::Event::Rejected),
-//! and [`Failed`](crate::Event::Failed) for each request that the store did not answer. A campaign that is not
+//! and [`StoreFailed`](crate::Event::StoreFailed) for each request that the store did not answer. A campaign that is not
 //! polled tells late.
 //!
 //! # Order in the stack

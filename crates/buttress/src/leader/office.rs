@@ -203,7 +203,7 @@ impl Office {
 
     /// The office could not be asked for, or not be kept, so many times in a row.
     pub(super) fn failed(&self, times: u32, error: StoreError) {
-        self.settings.voice.tell(Event::Failed { attempt: times, verdict: error.verdict() });
+        self.settings.voice.tell(Event::StoreFailed { attempt: times, verdict: error.verdict() });
         self.seat().trouble = Some(error);
     }
 }
