@@ -340,6 +340,19 @@ async fn a_candidate_is_shut_down_while_the_store_is_silent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_who_gets_no_answers_keeps_nobody_from_leading() {
+    let store = MemoryStore::new();
+    let (a, b) = (Process::new(&store), Process::new(&store));
+    a.store.set(Fault::AnswersLost);
+    let _a = a.stand();
+    settle().await;
+    let _b = b.stand();
+    let epoch = timeout(TTL + POLL, b.handle.wait_until_leader()).await.unwrap();
+    sleep(5 * TTL).await;
+    assert_eq!(b.handle.epoch(), Some(epoch));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_office_that_was_deleted_ends_the_campaign() {
     let store = MemoryStore::new();
     let a = Process::new(&store);

@@ -21,3 +21,4 @@ mod spawn;
 mod stack;
 mod support;
 mod timeout;
+mod worker;

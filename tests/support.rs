@@ -1,7 +1,7 @@
 //! What several files need.
 
 use std::{
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     pin::{Pin, pin},
     task::Poll,
 };
@@ -31,13 +31,21 @@ pub(crate) async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Out
 }
 
 /// A future that is not polled while it is stopped.
-pub(crate) async fn stoppable<F: Future>(future: F, mut stopped: watch::Receiver<bool>) -> F::Output {
+pub(crate) async fn stoppable<F: Future>(
+    future: F,
+    mut stopped: watch::Receiver<bool>,
+) -> F::Output {
     let mut future = pin!(future);
     loop {
         let _ = stopped.wait_for(|stopped| !*stopped).await;
-        let mut changed = pin!(stopped.changed());
+        let mut changed = pin!(async {
+            if stopped.changed().await.is_err() {
+                // Nobody is left who could stop it.
+                pending::<()>().await;
+            }
+        });
         let done = poll_fn(|cx| match changed.as_mut().poll(cx) {
-            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Ready(()) => Poll::Ready(None),
             Poll::Pending => future.as_mut().poll(cx).map(Some),
         });
         if let Some(output) = done.await {

@@ -71,7 +71,7 @@ async fn play(blows: &[(usize, Blow, u64)]) {
     // All is well again: somebody leads.
     processes.iter().for_each(|process| process.store.set(Fault::None));
     stops.iter().for_each(|stop| stop.send(false).unwrap_or_default());
-    sleep(TTL + 4 * POLL).await;
+    sleep(TTL + TTL / 3 + 4 * POLL).await;
     look(&processes, "healed");
     assert_eq!(processes.iter().filter(|process| process.handle.is_leader()).count(), 1);
 }

@@ -107,7 +107,8 @@ pub(super) fn write<T: Serialize + ?Sized>(
 ) -> Result<Payload, WorkError> {
     match serde_json::to_vec(value) {
         Ok(bytes) if bytes.len() > MAX_PAYLOAD => {
-            let message = format!("it takes {} bytes, where {MAX_PAYLOAD} are allowed", bytes.len());
+            let message =
+                format!("it takes {} bytes, where {MAX_PAYLOAD} are allowed", bytes.len());
             Err(WorkError::Unwritable { what, message })
         }
         Ok(bytes) => Ok(Payload { codec: Payload::JSON, schema: SCHEMA, bytes }),

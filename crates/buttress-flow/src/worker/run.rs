@@ -228,6 +228,7 @@ async fn next(settings: &Settings, door: &Mutex<()>, stop: &Stop) -> Option<(Lea
     while !stop.is_stopped() {
         let owner = settings.owner();
         let asked = Instant::now();
+        let mut pause = settings.poll;
         // Not dropped at the shutdown: a lease might be taken, and nobody would know.
         match timeout(patience, store.claim(&everything.namespace, &owner, ttl)).await {
             Ok(Ok(Some(lease))) => return Some((lease, asked)),
@@ -239,9 +240,12 @@ async fn next(settings: &Settings, door: &Mutex<()>, stop: &Stop) -> Option<(Lea
                     _ => buttress::Verdict::transient(),
                 };
                 settings.tell(&everything, Event::StoreFailed { attempt: failures, verdict });
+                // A lease may have been taken without our knowing. Others, who get answers, come first.
+                pause = settings.poll.saturating_mul(1 << failures.min(16));
+                pause = pause.min(ttl / 3).max(settings.poll);
             }
         }
-        stop.pause(settings.poll).await;
+        stop.pause(pause).await;
     }
     None
 }

@@ -14,8 +14,8 @@ use std::{
 use buttress::{
     Event, Fault, Kind, Verdict, Why,
     store::{
-        Append, Begin, Begun, Claim, Digest, Entry, Journal, Keeper, Kept, Lease, Payload, Settled,
-        Store, StoreError, Ticket, WorkflowId,
+        Append, Begin, Begun, Claim, Digest, Entry, Finding, Journal, Keeper, Kept, Lease, Payload,
+        Sealed, Settled, Store, StoreError, Ticket, WorkflowId,
     },
 };
 use serde::Serialize;
@@ -222,10 +222,7 @@ impl<'a> Turn<'a> {
     }
 
     /// The newest record of a step; what is damaged is told and returned.
-    async fn latest(
-        &self,
-        step: &'static str,
-    ) -> Result<Result<Option<buttress::store::Sealed>, StoreError>, Lost> {
+    async fn latest(&self, step: &'static str) -> Result<Result<Option<Sealed>, StoreError>, Lost> {
         let step = step.into();
         let found = self
             .insist(|| async {
@@ -237,7 +234,12 @@ impl<'a> Turn<'a> {
             })
             .await?;
         Ok(match found {
-            Ok(found) => Ok(found.map(|found| found.record)),
+            Ok(found) => Ok(found.map(|found| {
+                for Finding { version, .. } in found.skipped {
+                    self.tell(Event::Damaged { version });
+                }
+                found.record
+            })),
             Err(error) => {
                 if let StoreError::Corrupt { version: Some(version), .. } = error {
                     self.tell(Event::Damaged { version });

@@ -45,44 +45,48 @@ where
 {
     let settings = &office.settings;
     let (store, ttl) = (settings.journal.store(), settings.ttl());
-    // A name of its own for every candidacy: a lease is then never taken for an earlier one, which
-    // may still be given back by a request that is late.
-    let word = Random::default().word();
-    let owner: Arc<str> = format!("{}.{word:08x}", settings.journal.owner_name()).into();
-    let mut failures = 0;
+    let mut owner = name(office);
+    let mut failures: u32 = 0;
     loop {
         let asked = Instant::now();
         let patience = (ttl / 3).max(Duration::from_millis(1));
         // Not dropped at `shutdown`: the lease might be taken, and nobody would know.
-        let wait = match timeout(patience, store.acquire(&settings.id, &owner, ttl)).await {
-            Ok(Ok(lease)) => {
+        let answer = timeout(patience, store.acquire(&settings.id, &owner, ttl)).await;
+        let wait = match answer.unwrap_or_else(|_| Err(unanswered())) {
+            Ok(lease) => {
                 let keeper = Keeper::new(store.clone(), lease, asked, settings.margin());
                 if keeper.tenure().holds(Instant::now()) {
                     return Ok(Some(keeper));
                 }
                 settings.poll()
             }
-            Ok(Err(StoreError::Held { owner, retry_after, .. })) => {
+            Err(StoreError::Held { owner, retry_after, .. }) => {
                 failures = 0;
                 office.held_by(owner, retry_after);
                 settings.poll().min(retry_after.max(Duration::from_millis(1)))
             }
-            Ok(Err(error @ StoreError::Engine(_))) => {
+            Err(error @ StoreError::Engine(_)) => {
                 failures += 1;
                 office.failed(failures, error);
-                settings.poll()
+                // The lease may be ours without our knowing. Under another name it runs out, and others, who get
+                // answers, come first.
+                owner = name(office);
+                let pause = settings.poll().saturating_mul(1 << failures.min(16));
+                pause.min(ttl / 3).max(settings.poll())
             }
-            Ok(Err(error)) => return Err(error),
-            Err(_) => {
-                failures += 1;
-                office.failed(failures, unanswered());
-                settings.poll()
-            }
+            Err(error) => return Err(error),
         };
         if unless(shutdown.as_mut(), sleep(wait)).await.is_none() {
             return Ok(None);
         }
     }
+}
+
+/// A name that the office was never held under: a lease is then never taken for an earlier one, which may
+/// still be given back by a request that is late.
+fn name(office: &Office) -> Arc<str> {
+    let word = Random::default().word();
+    format!("{}.{word:016x}", office.settings.journal.owner_name()).into()
 }
 
 /// How a leadership ended.
