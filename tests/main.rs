@@ -11,6 +11,7 @@ mod fallback;
 mod hedge;
 mod http;
 mod limit;
+mod postgres;
 mod quorum;
 mod retry;
 mod sim;
