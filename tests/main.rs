@@ -14,6 +14,7 @@ mod hedge;
 mod http;
 mod leader;
 mod limit;
+mod postgres;
 mod quorum;
 mod retry;
 mod sim;

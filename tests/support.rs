@@ -1,5 +1,7 @@
 //! What several files need.
 
+pub(crate) mod postgres;
+
 use std::{
     future::{Future, pending, poll_fn},
     pin::{Pin, pin},
