@@ -14,9 +14,13 @@ use std::{
 
 use buttress::{
     Answers, Backoff, BreakerHandle, BreakerLayer, Budget, Cusum, DegradeLayer, Factor,
-    FailoverLayer, FallbackLayer, HedgeLayer, Jitter, Kind, LimitLayer, Once, Quantile,
-    QuorumLayer, Ratio, Rejection, RetryLayer, Thresholds, TimeoutLayer, Trigger, Verdict,
-    breaker::State, quorum::ByKey,
+    FailoverLayer, FallbackLayer, HedgeLayer, Jitter, Kind, LeaderLayer, LimitLayer, Once,
+    Quantile, QuorumLayer, Ratio, Rejection, RetryLayer, Thresholds, TimeoutLayer, Trigger,
+    Verdict,
+    breaker::State,
+    leader::Led,
+    quorum::ByKey,
+    store::{Journal, MemoryStore},
 };
 use buttress_sim::probe::{
     Act, Alarm, Hold, ProbeError, ProbeHandle, ProbeReply, ProbeRequest, ProbeService, Readiness,
@@ -101,6 +105,23 @@ fn ensemble(layer: DegradeLayer<Stack>, inner: Stack) -> Stack {
 
 fn row(name: &'static str, over: fn(Stack) -> Stack) -> Row {
     Row { name, over, lazy: false, calls: 1, failing: 1, keeps: false, takes_unready: false }
+}
+
+/// Leads, for longer than any test.
+fn leading() -> LeaderLayer {
+    let journal = Journal::new(MemoryStore::new()).ttl(Duration::MAX);
+    let layer = LeaderLayer::new(journal, "probe");
+    let mut campaign = Box::pin(layer.campaign(std::future::pending()));
+    let mut cx = Context::from_waker(Waker::noop());
+    // Elected at once; the timer for the renewal needs a runtime, which not every test has.
+    let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let inside = tokio::runtime::Handle::try_current().is_err().then(|| clock.enter());
+    assert!(campaign.as_mut().poll(&mut cx).is_pending());
+    drop(inside);
+    clock.shutdown_background();
+    // Dropped, it would lead no more.
+    std::mem::forget(campaign);
+    layer
 }
 
 /// Two of three have to agree, as they do: all answer with the number of the request.
@@ -214,6 +235,13 @@ fn table() -> Vec<Row> {
                 boxed(layer.replay(Once), s)
             })
         },
+        row("leader", |s| {
+            let stack = ServiceBuilder::new()
+                .map_request(Led::new)
+                .layer(leading())
+                .map_request(Led::into_request);
+            boxed(stack, s)
+        }),
         fallback("fallback", |s| boxed(FallbackLayer::to(s.clone()), s)),
         fallback("fallback to several", |s| {
             let function = |_: &ProbeRequest| Err(ProbeError::Failed(Verdict::rejected()));

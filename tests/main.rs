@@ -4,13 +4,17 @@
 
 mod breaker;
 mod budget;
+mod checkpoint;
 mod contract;
 mod degrade;
 mod failover;
 mod fallback;
+mod faulty;
 mod hedge;
 mod http;
+mod leader;
 mod limit;
+mod postgres;
 mod quorum;
 mod retry;
 mod sim;
@@ -18,3 +22,4 @@ mod spawn;
 mod stack;
 mod support;
 mod timeout;
+mod worker;

@@ -211,6 +211,13 @@ pub enum Event {
         /// The version of the outcome.
         version: u64,
     },
+    /// Nothing came of a step that was begun, and that is recorded: it is not in doubt.
+    Withdrawn {
+        /// Which attempt at the step.
+        attempt: u32,
+        /// The version of the record.
+        version: u64,
+    },
     /// A step was begun before and nobody knows how it ended.
     InDoubt {
         /// The attempt that is in doubt.
@@ -223,7 +230,7 @@ pub enum Event {
         /// Which version.
         version: u64,
     },
-    /// A write came too late: another process has taken the workflow over.
+    /// A write came too late, or would have: another process has taken the workflow over, or may have.
     Fenced {
         /// The epoch that is over.
         epoch: u64,
@@ -238,6 +245,27 @@ pub enum Event {
         /// The epoch that is over.
         epoch: u64,
         /// What ended it.
+        why: Why,
+    },
+    /// A store did not do what leaders and workers need it for.
+    StoreFailed {
+        /// How many times in a row.
+        attempt: u32,
+        /// What it came to.
+        verdict: Verdict,
+    },
+    /// A worker took a workflow up.
+    Claimed {
+        /// Which attempt at the workflow.
+        attempt: u32,
+        /// The epoch under which it is held.
+        epoch: u64,
+    },
+    /// A worker recorded a workflow as failed, and nobody takes it up any more.
+    GivenUp {
+        /// How many attempts were made.
+        attempt: u32,
+        /// Whether none is left, or none would help.
         why: Why,
     },
 }
@@ -379,9 +407,9 @@ impl fmt::Display for Why {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Teller<'a> {
     /// The pattern: `breaker`, `checkpoint`, `degrade`, `failover`, `fallback`, `hedge`, `leader`,
-    /// `limit`, `quorum`, `retry`, `timeout`.
+    /// `limit`, `quorum`, `retry`, `timeout`, `worker`.
     pub pattern: &'static str,
-    /// The name given to the layer, empty if none was.
+    /// The name given to the layer, empty if none was; of a worker the workflow.
     pub name: &'a str,
 }
 

@@ -46,6 +46,13 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
     /// Leaves what is broken alone. See [`breaker`](crate::breaker).
     fn breaker<C>(self, layer: BreakerLayer<C>) -> ServiceBuilder<Stack<BreakerLayer<C>, L>>;
 
+    /// Does each step of a workflow once. See [`checkpoint`](crate::checkpoint).
+    #[cfg(feature = "serde")]
+    fn checkpoint<K, C, N, P>(
+        self,
+        layer: crate::CheckpointLayer<K, C, N, P>,
+    ) -> ServiceBuilder<Stack<crate::CheckpointLayer<K, C, N, P>, L>>;
+
     /// Calls others beside the service, and answers with what they give. See
     /// [`degrade`](crate::degrade).
     fn degrade<S, C, R>(
@@ -69,6 +76,10 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
         self,
         layer: FallbackLayer<T, C, R, M, K>,
     ) -> ServiceBuilder<Stack<FallbackLayer<T, C, R, M, K>, L>>;
+
+    /// Lets calls in while this process leads. See [`leader`](crate::leader).
+    #[cfg(feature = "serde")]
+    fn leader(self, layer: crate::LeaderLayer) -> ServiceBuilder<Stack<crate::LeaderLayer, L>>;
 
     /// Bounds the time of a call, or of an attempt. See [`timeout`](crate::timeout).
     fn time_limit(self, limit: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
@@ -122,6 +133,14 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         self.layer(layer)
     }
 
+    #[cfg(feature = "serde")]
+    fn checkpoint<K, C, N, P>(
+        self,
+        layer: crate::CheckpointLayer<K, C, N, P>,
+    ) -> ServiceBuilder<Stack<crate::CheckpointLayer<K, C, N, P>, L>> {
+        self.layer(layer)
+    }
+
     fn degrade<S, C, R>(
         self,
         layer: DegradeLayer<S, C, R>,
@@ -147,6 +166,11 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         self,
         layer: FallbackLayer<T, C, R, M, K>,
     ) -> ServiceBuilder<Stack<FallbackLayer<T, C, R, M, K>, L>> {
+        self.layer(layer)
+    }
+
+    #[cfg(feature = "serde")]
+    fn leader(self, layer: crate::LeaderLayer) -> ServiceBuilder<Stack<crate::LeaderLayer, L>> {
         self.layer(layer)
     }
 

@@ -41,6 +41,7 @@
 //! | [`HedgeLayer`] | slow and failing attempts are overtaken by others | a stuck connection |
 //! | [`BreakerLayer`] | what is broken is left alone | an outage |
 //! | [`FailoverLayer`] | of several replicas, one that is well is called | a replica that is down |
+//! | `LeaderLayer` (feature `serde`) | of several processes one is active | a process that is gone |
 //! | [`LimitLayer`] | only so many calls run at once: a fixed number, or what is found to be good | overload |
 //! | [`TimeoutLayer`] | attempts and calls end in time | a hang |
 //!
@@ -148,7 +149,7 @@
 //! * `http`: classifier by status and headers, replay of safe and idempotent requests, buffering
 //!   of bodies, deadlines that travel: all in the module `http`.
 //! * `hyper`, `reqwest`: what the errors of these clients mean.
-//! * `serde`: steps that are done once, and stores: the modules `checkpoint` and `store`.
+//! * `serde`: steps that are done once, leaders, and stores: the modules `checkpoint`, `leader` and `store`.
 
 mod backoff;
 pub mod breaker;
@@ -166,6 +167,8 @@ mod fan;
 pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "serde")]
+pub mod leader;
 pub mod limit;
 pub mod quorum;
 mod random;
@@ -198,11 +201,16 @@ pub use self::{
     quorum::{Agree, Disagreement, Quorum, QuorumLayer, Tolerance},
     random::Random,
     ratio::{OutOfRange, Quantile, Ratio},
-    rejection::{CallError, FromRejection, Name, Rejection, never},
+    rejection::{CallError, FromRejection, Name, Reason, Rejection, never},
     replay::{ByClone, EffectsIf, Once, Repeat, Replay},
     respond::{Respond, RespondFuture, RespondLayer},
     retry::{Retry, RetryLayer},
     stack::Stack,
     timeout::{Deadline, Timeout, TimeoutLayer},
     verdict::{Effect, Kind, Verdict},
+};
+#[cfg(feature = "serde")]
+pub use self::{
+    checkpoint::{Checkpoint, CheckpointLayer},
+    leader::{Leader, LeaderHandle, LeaderLayer},
 };

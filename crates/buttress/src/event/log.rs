@@ -10,7 +10,8 @@ use super::{Event, Observe, Teller};
 /// `replica`, `kind`, `delay` (seconds), `state`, `from`, `to`, `healthy`, `of` and `why`; of votes
 /// `needed`, `agree`, `dissent` and `failed`; of steps and leaders `version`, `epoch` and `resolution`.
 /// Circuits that open, levels and rosters that become worse, steps in doubt, damaged records, fenced
-/// writers and leaders that step down are told as warnings, their recovery as information, the rest as debug events.
+/// writers, leaders that step down, stores that fail and workflows that are given up are told as warnings,
+/// their recovery as information, the rest as debug events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tracing;
 
@@ -122,6 +123,9 @@ impl Observe for Tracing {
             Event::Recorded { attempt, version } => {
                 tell!(DEBUG, "recorded", attempt = attempt, version = version);
             }
+            Event::Withdrawn { attempt, version } => {
+                tell!(DEBUG, "withdrawn", attempt = attempt, version = version);
+            }
             Event::InDoubt { attempt, resolution } => {
                 tell!(WARN, "in_doubt", attempt = attempt, resolution = resolution.as_str());
             }
@@ -130,6 +134,15 @@ impl Observe for Tracing {
             Event::Elected { epoch } => tell!(INFO, "elected", epoch = epoch),
             Event::Deposed { epoch, why } => {
                 tell!(WARN, "deposed", epoch = epoch, why = why.as_str());
+            }
+            Event::StoreFailed { attempt, verdict } => {
+                tell!(WARN, "store_failed", attempt = attempt, kind = verdict.kind.as_str());
+            }
+            Event::Claimed { attempt, epoch } => {
+                tell!(DEBUG, "claimed", attempt = attempt, epoch = epoch);
+            }
+            Event::GivenUp { attempt, why } => {
+                tell!(WARN, "given_up", attempt = attempt, why = why.as_str());
             }
         }
     }

@@ -9,13 +9,13 @@ use crate::Name;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pattern {
     Breaker,
-    #[allow(dead_code, reason = "its layer comes with the feature serde")]
+    #[cfg_attr(not(feature = "serde"), allow(dead_code, reason = "its layer needs the feature"))]
     Checkpoint,
     Degrade,
     Failover,
     Fallback,
     Hedge,
-    #[allow(dead_code, reason = "its layer comes with the feature serde")]
+    #[cfg(feature = "serde")]
     Leader,
     Limit,
     Quorum,
@@ -32,6 +32,7 @@ impl Pattern {
             Self::Failover => "failover",
             Self::Fallback => "fallback",
             Self::Hedge => "hedge",
+            #[cfg(feature = "serde")]
             Self::Leader => "leader",
             Self::Limit => "limit",
             Self::Quorum => "quorum",

@@ -45,6 +45,8 @@
 
 mod buffer;
 mod deadline;
+#[cfg(feature = "serde")]
+mod fenced;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod idempotent;
@@ -54,6 +56,8 @@ mod retry_after;
 mod status;
 mod tier;
 
+#[cfg(feature = "serde")]
+pub use self::fenced::FENCING_TOKEN;
 #[cfg(feature = "hyper")]
 pub use self::hyper::of_hyper;
 #[cfg(feature = "reqwest")]

@@ -22,19 +22,24 @@ mod error;
 mod head;
 mod id;
 mod journal;
+mod keeper;
 pub mod ledger;
 mod memory;
 mod record;
+mod tenure;
 
 use std::{fmt, future::Future, num::NonZeroU64, pin::Pin, sync::Arc, time::Duration};
 
+pub(crate) use self::keeper::unanswered;
 pub use self::{
     error::{StoreError, Trouble, TroubleKind},
     head::{Head, Life, Now, Term},
     id::{Digest, IdempotencyKey, NotADigest, StepId, WorkflowId},
     journal::{Journal, Occupied, Place},
+    keeper::{Keeper, Kept},
     memory::MemoryStore,
     record::{Damage, Payload, Record, Sealed, Status},
+    tenure::Tenure,
 };
 
 /// The longest name of a namespace, a workflow, a step or an owner, in bytes.
@@ -80,6 +85,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn begin<'a>(&'a self, begin: &'a Begin) -> Pending<'a, Begun>;
 
     /// Writes the outcome of a step, and returns the one that counts: the first that was written.
+    ///
+    /// An [intent that is withdrawn](Entry::withdrawn) is no outcome: the step is fresh again.
     fn complete<'a>(&'a self, ticket: &'a Ticket, entry: Entry) -> Pending<'a, Settled>;
 
     /// Adds a version of a state.
@@ -200,7 +207,7 @@ pub struct Begin {
 /// What became of a step so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
-    /// Nothing, and it may be done now.
+    /// Nothing, for certain, and it may be done now.
     Fresh(Ticket),
     /// It was done.
     Completed {
@@ -274,6 +281,11 @@ impl Entry {
     /// Why a step failed for good.
     pub const fn failed(payload: Payload) -> Self {
         Self { status: Status::Failed, payload, finish: false }
+    }
+
+    /// Nothing came of a step that was begun, and that is certain: nobody needs to doubt.
+    pub fn withdrawn() -> Self {
+        Self { status: Status::Withdrawn, payload: Payload::default(), finish: false }
     }
 
     /// A version of a state.
