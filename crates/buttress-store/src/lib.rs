@@ -1,1 +1,3 @@
 //! Where Buttress keeps state: an embedded file by default, PostgreSQL behind a feature.
+
+pub mod conformance;
