@@ -668,6 +668,51 @@ pub fn audit(
     audit
 }
 
+/// The head of a workflow whose own is lost.
+///
+/// `birth` is a head of the same life, however old: by it the idempotency keys stay what they were.
+/// `records` are what is stored, oldest first; `newest` the highest version that anything points to,
+/// stored or not; `next` an epoch that was not handed out yet. The workflow goes on, whoever held it is
+/// fenced, and a damaged record counts as a step in doubt.
+pub fn rebuild(
+    birth: Head,
+    records: impl IntoIterator<Item = (u64, Vec<u8>)>,
+    newest: u64,
+    now: Now,
+    next: u64,
+) -> Head {
+    let mut head = Head {
+        epoch: next,
+        lease: None,
+        latest: newest,
+        digest: Digest::default(),
+        floor: 1,
+        life: Life::Open,
+        pending: 0,
+        touched: now.wall,
+        ..birth
+    };
+    let mut expected = 1;
+    let mut newest_of: BTreeMap<StepId, Status> = BTreeMap::new();
+    for (version, bytes) in records {
+        if version != expected {
+            head.floor = version;
+        }
+        expected = version.saturating_add(1);
+        head.latest = head.latest.max(version);
+        match Record::open_at(&bytes, &head.workflow, version) {
+            Ok(Sealed { record, digest }) => {
+                head.digest = digest;
+                newest_of.insert(record.step, record.status);
+            }
+            Err(_) => head.pending = head.pending.saturating_add(1),
+        }
+    }
+    let begun = newest_of.values().filter(|status| **status == Status::Intent).count();
+    head.pending = head.pending.saturating_add(u32::try_from(begun).unwrap_or(u32::MAX));
+    head
+}
+
 impl Lease {
     fn of(head: &Head, owner: &Arc<str>, ttl: Duration) -> Self {
         Self { workflow: head.workflow.clone(), epoch: head.epoch, owner: owner.clone(), ttl }

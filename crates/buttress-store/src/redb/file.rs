@@ -1,0 +1,215 @@
+//! The open file, which is opened anew after an error that redb does not go on from.
+
+use std::{
+    fmt, fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use ::redb::{
+    BackendError, Builder, Database, ReadTransaction, ReadableDatabase, StorageBackend,
+    WriteTransaction,
+};
+use buttress::store::{StoreError, TroubleKind};
+
+use super::trouble::{self, Stop};
+
+/// Where the bytes are.
+#[derive(Clone)]
+pub(super) enum Source {
+    File(PathBuf),
+    Disk(Arc<dyn StorageBackend>),
+}
+
+impl Source {
+    /// What it is called in errors.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Disk(_) => "the store".into(),
+        }
+    }
+
+    /// How many bytes there are, 0 if nobody can tell.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::File(path) => fs::metadata(path).map_or(0, |file| file.len()),
+            Self::Disk(disk) => disk.len().unwrap_or(0),
+        }
+    }
+
+    /// Makes the file if there is none, and makes its name durable too.
+    pub(super) fn prepare(&self) -> Result<(), StoreError> {
+        let Self::File(path) = self else { return Ok(()) };
+        let name = self.name();
+        if path.is_dir() {
+            return Err(trouble::io_error(&name, "open", io::ErrorKind::IsADirectory.into()));
+        }
+        if path.exists() {
+            return Ok(());
+        }
+        let directory = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        if !directory.is_dir() {
+            return Err(StoreError::engine(
+                TroubleKind::Other,
+                format!(
+                    "cannot create `{name}`: there is no directory `{}`: create it first",
+                    directory.display()
+                ),
+                None,
+            ));
+        }
+        let make = || {
+            fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+            // A file whose name is lost in a power failure is lost, however often it was synced.
+            #[cfg(unix)]
+            fs::File::open(directory)?.sync_all()?;
+            Ok(())
+        };
+        make().map_err(|error| trouble::io_error(&name, "create", error))
+    }
+
+    /// Opens what is there; if `check`, only if no page of it was changed.
+    pub(super) fn connect(&self, cache: usize, check: bool) -> Result<Database, StoreError> {
+        let mut builder = Builder::new();
+        builder.set_cache_size(cache).set_check_integrity_on_open(check);
+        let open = || match self {
+            Self::File(path) => {
+                // Not redb's `open`, which refuses an empty file.
+                let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+                builder.create_with_backend(::redb::backends::FileBackend::new(file)?)
+            }
+            Self::Disk(disk) => builder.create_with_backend(Disk(disk.clone())),
+        };
+        match catch_unwind(AssertUnwindSafe(open)) {
+            Ok(Ok(database)) => Ok(database),
+            Ok(Err(error)) => Err(trouble::engine(&self.name(), error.into())),
+            Err(payload) => Err(trouble::panicked(&self.name(), &*payload)),
+        }
+    }
+}
+
+/// A backend that survives the database that uses it.
+#[derive(Debug)]
+struct Disk(Arc<dyn StorageBackend>);
+
+type Range = std::ops::Bound<u64>;
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.0.close()
+    }
+
+    fn try_lock_range(&self, start: Range, end: Range) -> Result<bool, BackendError> {
+        self.0.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(&self, start: Range, end: Range) -> Result<bool, BackendError> {
+        self.0.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Range, end: Range) -> Result<(), BackendError> {
+        self.0.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Range, end: Range) -> Result<(), BackendError> {
+        self.0.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Range, end: Range) -> Result<(), BackendError> {
+        self.0.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Range, end: Range) -> Result<bool, BackendError> {
+        self.0.query_lock_range(start, end)
+    }
+}
+
+/// The database, which readers share and the writer may replace.
+pub(super) struct File {
+    pub(super) source: Source,
+    pub(super) name: Arc<str>,
+    cache: usize,
+    database: RwLock<Option<Database>>,
+}
+
+impl File {
+    pub(super) fn new(source: Source, cache: usize, database: Database) -> Self {
+        let name = source.name().into();
+        Self { source, name, cache, database: RwLock::new(Some(database)) }
+    }
+
+    /// Reads from a snapshot. The closure must not wait for anything: the writer may be waiting for it.
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, Stop>,
+    ) -> Result<T, StoreError> {
+        let inside = || {
+            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(database) = &*database else { return Err(Stop::Broken(closed())) };
+            read(&database.begin_read()?)
+        };
+        match catch_unwind(AssertUnwindSafe(inside)) {
+            Ok(done) => done.map_err(|stop| stop.tell(&self.name)),
+            Err(payload) => Err(trouble::panicked(&self.name, &*payload)),
+        }
+    }
+
+    /// Starts a write transaction.
+    pub(super) fn write(&self) -> Result<WriteTransaction, Stop> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = &*database else { return Err(Stop::Broken(closed())) };
+        Ok(database.begin_write()?)
+    }
+
+    /// Closes the database, so that nothing is done to it until it is opened again.
+    pub(super) fn close(&self) {
+        let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        // What redb says when it closes a file that it failed on is known.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+    }
+
+    /// Opens the database if it is closed. Says whether it was.
+    pub(super) fn reopen(&self) -> Result<bool, StoreError> {
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        if database.is_some() {
+            return Ok(false);
+        }
+        *database = Some(self.source.connect(self.cache, false)?);
+        Ok(true)
+    }
+}
+
+fn closed() -> ::redb::Error {
+    ::redb::Error::DatabaseClosed
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
