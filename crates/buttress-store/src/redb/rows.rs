@@ -243,36 +243,26 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Adds a record, and drops the one before of the same step if nothing protects it: when it fell
-    /// below the floor it was the newest.
-    pub(super) fn put_record(
-        &mut self,
-        written: &Written,
-        floor: u64,
-        retention: &Retention,
-    ) -> Result<(), StorageError> {
+    /// Adds a record, which becomes the newest of its step.
+    pub(super) fn put_record(&mut self, written: &Written) -> Result<(), StorageError> {
         let Written { sealed: Sealed { record, .. }, bytes } = written;
         let prefix = key::workflow(&record.workflow);
-        let before = self.point(&prefix, &record.step, record.version)?;
+        self.point(&prefix, &record.step, record.version)?;
         let at = key::record(prefix, record.version);
         self.records.insert(at.as_slice(), bytes.as_slice())?;
-        match before {
-            Some(before) if before < floor => self.expire(&record.workflow, before, retention),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
-    /// Makes a version the newest of a step, and returns the one that was.
+    /// Makes a version the newest of a step.
     pub(super) fn point(
         &mut self,
         workflow: &[u8],
         step: &StepId,
         version: u64,
-    ) -> Result<Option<u64>, StorageError> {
+    ) -> Result<(), StorageError> {
         let at = key::step(workflow.to_vec(), step);
-        let pointer = seal_pointer(version, &at);
-        let before = self.steps.insert(at.as_slice(), pointer.as_slice())?;
-        Ok(before.and_then(|before| open_pointer(before.value(), &at)))
+        self.steps.insert(at.as_slice(), seal_pointer(version, &at).as_slice())?;
+        Ok(())
     }
 
     /// Drops a version that retention does not protect any more.

@@ -142,24 +142,37 @@ impl Store for RedbStore {
         ttl: Duration,
     ) -> Pending<'a, Option<Lease>> {
         Box::pin(async move {
-            let now = self.now();
-            let free = self.read(|rows| {
-                let mut free: Option<Head> = None;
-                for head in self.heads(rows, Some(namespace), None)? {
-                    let head = head?;
-                    if ledger::claimable(&head, now)
-                        && free.as_ref().is_none_or(|free| head.touched < free.touched)
-                    {
-                        free = Some(head);
+            loop {
+                let now = self.now();
+                let free = self.read(|rows| {
+                    let mut free: Option<Head> = None;
+                    for head in self.heads(rows, Some(namespace), None)? {
+                        let head = head?;
+                        if ledger::claimable(&head, now)
+                            && free.as_ref().is_none_or(|free| head.touched < free.touched)
+                        {
+                            free = Some(head);
+                        }
                     }
+                    Ok(free)
+                })?;
+                let Some(Head { workflow, .. }) = free else { return Ok(None) };
+                let owner = owner.clone();
+                let lease = self.write(0, move |view| {
+                    // Another may have been quicker, even one of the same name.
+                    match view.head(&workflow, now)? {
+                        Some(head) if ledger::claimable(&head, now) => {
+                            let acquire = |head, _, next| {
+                                ledger::acquire(head, &workflow, &owner, ttl, now, next)
+                            };
+                            view.decide(&workflow, None, now, acquire).map(Some)
+                        }
+                        _ => Ok(None),
+                    }
+                });
+                if let Some(lease) = lease.await? {
+                    return Ok(Some(lease));
                 }
-                Ok(free)
-            })?;
-            let Some(Head { workflow, .. }) = free else { return Ok(None) };
-            match self.acquire(&workflow, owner, ttl).await {
-                // Another was quicker; there may be one at the next look.
-                Err(StoreError::Held { .. } | StoreError::Deleted { .. }) => Ok(None),
-                lease => lease.map(Some),
             }
         })
     }
@@ -322,7 +335,7 @@ impl Store for RedbStore {
             self.write(0, move |view| {
                 let source = view.head(&from, now)?.ok_or_else(|| missing(&from, None))?;
                 let target = view.head(&to, now)?;
-                let rows = view.rows.raw(&from, 0, at)?;
+                let rows = view.rows.raw(&from, 0, u64::MAX)?;
                 let kept: Vec<Sealed> = sound!(rows, &from, |records| {
                     let open = |(version, bytes): (u64, Vec<u8>)| {
                         Record::open_at(&bytes, &from, version).ok()
@@ -333,7 +346,7 @@ impl Store for RedbStore {
                 let (head, written) = ledger::fork(target, &source, at, &to, kept, now, next)?;
                 view.put(&head, true)?;
                 for written in &written {
-                    view.rows.put_record(written, 0, &view.shared.retention)?;
+                    view.rows.put_record(written)?;
                 }
                 Ok(Summary::of(&head, now))
             })

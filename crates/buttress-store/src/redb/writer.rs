@@ -199,12 +199,11 @@ impl View<'_, '_> {
         let Decided { reply, head, record, expired } = decide(head, slot, self.meta.next())?;
         if let Some(head) = head {
             self.put(&head, new)?;
-            let retention = &self.shared.retention;
             if let Some(written) = &record {
-                self.rows.put_record(written, head.floor, retention)?;
+                self.rows.put_record(written)?;
             }
-            for version in expired.into_iter().flatten() {
-                self.rows.expire(workflow, version, retention)?;
+            for version in expired {
+                self.rows.expire(workflow, version, &self.shared.retention)?;
             }
         }
         Ok(reply)

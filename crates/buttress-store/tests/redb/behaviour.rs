@@ -179,7 +179,7 @@ async fn what_was_deleted_stays_deleted_and_is_pruned() {
 async fn workflows_are_listed_by_name_within_their_namespace() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = RedbStore::open(directory.path().join("store.redb")).expect("a new file");
-    let ids: Vec<_> = [("a", "b"), ("a", "b\0"), ("a", "bc"), ("a\0", ""), ("ab", "a")]
+    let ids: Vec<_> = [("a", "b"), ("a", "b\u{1}"), ("a", "bc"), ("a\u{1}", ""), ("ab", "a")]
         .map(|(namespace, name)| buttress::store::WorkflowId::new(namespace, name))
         .into();
     for workflow in ids.iter().rev() {

@@ -67,6 +67,13 @@ pub enum StoreError {
         /// The longest that is taken.
         most: usize,
     },
+    /// What was given is nothing that a store can take.
+    Invalid {
+        /// What it is.
+        what: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The engine failed.
     Engine(Trouble),
 }
@@ -153,6 +160,7 @@ impl fmt::Display for StoreError {
             Self::TooLarge { what, bytes, most } => {
                 write!(f, "{what} of {bytes} bytes, where {most} are allowed")
             }
+            Self::Invalid { what, why } => write!(f, "{what} {why}"),
             Self::Engine(trouble) => f.write_str(&trouble.message),
         }
     }

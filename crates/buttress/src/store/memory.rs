@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    future::ready,
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -84,10 +83,37 @@ impl MemoryStore {
         version: u64,
         change: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
+        self.replace(workflow, version, |mut bytes| {
+            change(&mut bytes);
+            Some(bytes)
+        })
+    }
+
+    /// Loses a version, as a failing disk would. Says whether there was one.
+    pub fn lose(&self, workflow: &WorkflowId, version: u64) -> bool {
+        self.replace(workflow, version, |_| None)
+    }
+
+    fn replace(
+        &self,
+        workflow: &WorkflowId,
+        version: u64,
+        change: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>,
+    ) -> bool {
+        let found = {
+            let kept = self.lock();
+            kept.workflows.get(workflow).and_then(|entry| entry.records.get(&version).cloned())
+        };
+        // The change is the user's code: not under the lock.
+        let Some(changed) = found.map(change) else { return false };
         let mut kept = self.lock();
-        let bytes =
-            kept.workflows.get_mut(workflow).and_then(|kept| kept.records.get_mut(&version));
-        bytes.map(change).is_some()
+        if let Some(entry) = kept.workflows.get_mut(workflow) {
+            match changed {
+                Some(bytes) => entry.records.insert(version, bytes),
+                None => entry.records.remove(&version),
+            };
+        }
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -106,30 +132,40 @@ impl MemoryStore {
         step: Option<&StepId>,
         decide: impl FnOnce(Option<Head>, Slot, Now, u64) -> Result<Decided<T>, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut kept = self.lock();
-        let entry = kept.workflows.get(workflow);
-        let slot = match (entry, step) {
-            (Some(entry), Some(step)) => entry.slot(workflow, step),
-            _ => Slot::Empty,
-        };
-        let next = kept.epoch + 1;
-        let head = entry.map(|entry| entry.head.clone());
-        let Decided { reply, head, record, expired } = decide(head, slot, self.now(), next)?;
-        if let Some(head) = head {
-            kept.epoch = kept.epoch.max(head.epoch).max(head.born);
-            let entry = kept.put(head);
-            if let Some(written) = record {
-                entry.write(written);
-            }
-            for version in expired.into_iter().flatten() {
-                entry.expire(version, workflow, &self.shared.retention);
-            }
-        }
-        Ok(reply)
+        self.lock().decide(workflow, step, self.now(), &self.shared.retention, decide)
     }
 }
 
 impl Kept {
+    fn decide<T>(
+        &mut self,
+        workflow: &WorkflowId,
+        step: Option<&StepId>,
+        now: Now,
+        retention: &Retention,
+        decide: impl FnOnce(Option<Head>, Slot, Now, u64) -> Result<Decided<T>, StoreError>,
+    ) -> Result<T, StoreError> {
+        let entry = self.workflows.get(workflow);
+        let slot = match (entry, step) {
+            (Some(entry), Some(step)) => entry.slot(workflow, step),
+            _ => Slot::Empty,
+        };
+        let next = self.epoch + 1;
+        let head = entry.map(|entry| entry.head.clone());
+        let Decided { reply, head, record, expired } = decide(head, slot, now, next)?;
+        if let Some(head) = head {
+            self.epoch = self.epoch.max(head.epoch).max(head.born);
+            let entry = self.put(head);
+            if let Some(written) = record {
+                entry.write(written);
+            }
+            for version in expired {
+                entry.expire(version, workflow, retention);
+            }
+        }
+        Ok(reply)
+    }
+
     fn put(&mut self, head: Head) -> &mut Workflow {
         let workflow = head.workflow.clone();
         let entry = self.workflows.entry(workflow).or_insert_with(|| Workflow {
@@ -176,9 +212,11 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The operation is done when it is asked for; there is nothing to wait for.
-fn done<'a, T: Send + 'a>(result: Result<T, StoreError>) -> Pending<'a, T> {
-    Box::pin(ready(result))
+/// Like every future, it does nothing before it is polled; then there is nothing to wait for.
+fn lazy<'a, T: 'a>(
+    operation: impl FnOnce() -> Result<T, StoreError> + Send + 'a,
+) -> Pending<'a, T> {
+    Box::pin(async move { operation() })
 }
 
 fn missing(workflow: &WorkflowId, version: Option<u64>) -> StoreError {
@@ -192,21 +230,25 @@ impl Store for MemoryStore {
         owner: &'a Arc<str>,
         ttl: Duration,
     ) -> Pending<'a, Lease> {
-        done(self.decide(workflow, None, |head, _, now, next| {
-            ledger::acquire(head, workflow, owner, ttl, now, next)
-        }))
+        lazy(move || {
+            self.decide(workflow, None, |head, _, now, next| {
+                ledger::acquire(head, workflow, owner, ttl, now, next)
+            })
+        })
     }
 
     fn renew<'a>(&'a self, lease: &'a Lease, ttl: Duration) -> Pending<'a, Lease> {
-        done(
+        lazy(move || {
             self.decide(&lease.workflow, None, |head, _, now, _| {
                 ledger::renew(head, lease, ttl, now)
-            }),
-        )
+            })
+        })
     }
 
     fn release<'a>(&'a self, lease: &'a Lease) -> Pending<'a, ()> {
-        done(self.decide(&lease.workflow, None, |head, _, _, _| Ok(ledger::release(head, lease))))
+        lazy(move || {
+            self.decide(&lease.workflow, None, |head, _, _, _| Ok(ledger::release(head, lease)))
+        })
     }
 
     fn claim<'a>(
@@ -215,51 +257,54 @@ impl Store for MemoryStore {
         owner: &'a Arc<str>,
         ttl: Duration,
     ) -> Pending<'a, Option<Lease>> {
-        let now = self.now();
-        let free = {
-            let kept = self.lock();
+        lazy(move || {
+            let mut kept = self.lock();
+            let now = self.now();
             let heads = kept.workflows.values().map(|entry| &entry.head);
-            heads
+            let free = heads
                 .filter(|head| {
                     &*head.workflow.namespace == namespace && ledger::claimable(head, now)
                 })
-                .min_by_key(|head| head.touched)
-                .map(|head| head.workflow.clone())
-        };
-        let Some(workflow) = free else { return done(Ok(None)) };
-        let lease = self.decide(&workflow, None, |head, _, now, next| {
-            ledger::acquire(head, &workflow, owner, ttl, now, next)
-        });
-        done(match lease {
-            // Another was quicker; there may be one at the next look.
-            Err(StoreError::Held { .. } | StoreError::Deleted { .. }) => Ok(None),
-            lease => lease.map(Some),
+                .min_by_key(|head| head.touched);
+            let Some(workflow) = free.map(|head| head.workflow.clone()) else { return Ok(None) };
+            kept.decide(&workflow, None, now, &self.shared.retention, |head, _, now, next| {
+                ledger::acquire(head, &workflow, owner, ttl, now, next)
+            })
+            .map(Some)
         })
     }
 
     fn begin<'a>(&'a self, begin: &'a Begin) -> Pending<'a, Begun> {
-        done(self.decide(&begin.workflow, Some(&begin.step), |head, slot, now, next| {
-            ledger::begin(head, slot, begin, now, next)
-        }))
+        lazy(move || {
+            self.decide(&begin.workflow, Some(&begin.step), |head, slot, now, next| {
+                ledger::begin(head, slot, begin, now, next)
+            })
+        })
     }
 
     fn complete<'a>(&'a self, ticket: &'a Ticket, entry: Entry) -> Pending<'a, Settled> {
-        done(self.decide(&ticket.workflow, Some(&ticket.step), |head, slot, now, next| {
-            ledger::complete(head, slot, ticket, entry, now, next, &self.shared.retention)
-        }))
+        lazy(move || {
+            self.decide(&ticket.workflow, Some(&ticket.step), |head, slot, now, next| {
+                ledger::complete(head, slot, ticket, entry, now, next, &self.shared.retention)
+            })
+        })
     }
 
     fn append(&self, append: Append) -> Pending<'_, Sealed> {
-        let (workflow, step) = (append.workflow.clone(), append.step.clone());
-        done(self.decide(&workflow, Some(&step), |head, slot, now, next| {
-            ledger::append(head, slot, append, now, next, &self.shared.retention)
-        }))
+        lazy(move || {
+            let (workflow, step) = (append.workflow.clone(), append.step.clone());
+            self.decide(&workflow, Some(&step), |head, slot, now, next| {
+                ledger::append(head, slot, append, now, next, &self.shared.retention)
+            })
+        })
     }
 
     fn finish<'a>(&'a self, workflow: &'a WorkflowId, claim: &'a Claim) -> Pending<'a, ()> {
-        done(self.decide(workflow, None, |head, _, now, next| {
-            ledger::finish(head, workflow, claim, now, next)
-        }))
+        lazy(move || {
+            self.decide(workflow, None, |head, _, now, next| {
+                ledger::finish(head, workflow, claim, now, next)
+            })
+        })
     }
 
     fn latest<'a>(
@@ -267,28 +312,37 @@ impl Store for MemoryStore {
         workflow: &'a WorkflowId,
         step: Option<&'a StepId>,
     ) -> Pending<'a, Option<Found>> {
-        let kept = self.lock();
-        let Some(entry) = kept.workflows.get(workflow) else { return done(Ok(None)) };
-        let newest = match step {
-            Some(step) => entry.steps.get(step).copied().unwrap_or(0),
-            None if entry.head.life == Life::Deleted => 0,
-            None => entry.head.latest,
-        };
-        if newest == 0 {
-            return done(Ok(None));
-        }
-        let records = entry.records.range(..=newest).rev().map(|(at, bytes)| (*at, bytes.clone()));
-        done(ledger::latest(workflow, step, newest, records).map(Some))
+        lazy(move || {
+            let kept = self.lock();
+            let Some(entry) = kept.workflows.get(workflow) else { return Ok(None) };
+            let newest = match step {
+                Some(step) => entry.steps.get(step).copied().unwrap_or(0),
+                None if entry.head.life == Life::Deleted => 0,
+                None => entry.head.latest,
+            };
+            if newest == 0 {
+                return Ok(None);
+            }
+            let records =
+                entry.records.range(..=newest).rev().map(|(at, bytes)| (*at, bytes.clone()));
+            ledger::latest(workflow, step, newest, records).map(Some)
+        })
     }
 
     fn get<'a>(&'a self, workflow: &'a WorkflowId, version: u64) -> Pending<'a, Sealed> {
-        let kept = self.lock();
-        let bytes = kept.workflows.get(workflow).and_then(|entry| entry.records.get(&version));
-        done(match bytes {
-            None => Err(missing(workflow, Some(version))),
-            Some(bytes) => Record::open_at(bytes, workflow, version).map_err(|damage| {
-                StoreError::Corrupt { workflow: workflow.clone(), version: Some(version), damage }
-            }),
+        lazy(move || {
+            let kept = self.lock();
+            let bytes = kept.workflows.get(workflow).and_then(|entry| entry.records.get(&version));
+            match bytes {
+                None => Err(missing(workflow, Some(version))),
+                Some(bytes) => Record::open_at(bytes, workflow, version).map_err(|damage| {
+                    StoreError::Corrupt {
+                        workflow: workflow.clone(),
+                        version: Some(version),
+                        damage,
+                    }
+                }),
+            }
         })
     }
 
@@ -298,17 +352,18 @@ impl Store for MemoryStore {
         after: u64,
         most: usize,
     ) -> Pending<'a, Vec<Version>> {
-        let kept = self.lock();
-        let Some(entry) = kept.workflows.get(workflow) else {
-            return done(Err(missing(workflow, None)));
-        };
-        let records = entry.records.range((Bound::Excluded(after), Bound::Unbounded)).take(most);
-        let open =
-            |(version, bytes): (&u64, &Vec<u8>)| match Record::open_at(bytes, workflow, *version) {
+        lazy(move || {
+            let kept = self.lock();
+            let entry = kept.workflows.get(workflow).ok_or_else(|| missing(workflow, None))?;
+            let records = entry.records.range((Bound::Excluded(after), Bound::Unbounded));
+            let open = |(version, bytes): (&u64, &Vec<u8>)| match Record::open_at(
+                bytes, workflow, *version,
+            ) {
                 Ok(record) => Version::Intact(record),
                 Err(damage) => Version::Damaged(Finding { version: *version, damage }),
             };
-        done(Ok(records.map(open).collect()))
+            Ok(records.take(most).map(open).collect())
+        })
     }
 
     fn list<'a>(
@@ -317,19 +372,24 @@ impl Store for MemoryStore {
         after: Option<&'a WorkflowId>,
         most: usize,
     ) -> Pending<'a, Vec<Summary>> {
-        let now = self.now();
-        let kept = self.lock();
-        let heads = kept.workflows.values().map(|entry| &entry.head);
-        let of = |head: &&Head| {
-            namespace.is_none_or(|namespace| &*head.workflow.namespace == namespace)
-                && after.is_none_or(|after| head.workflow > *after)
-        };
-        done(Ok(heads.filter(of).take(most).map(|head| Summary::of(head, now)).collect()))
+        lazy(move || {
+            let kept = self.lock();
+            let now = self.now();
+            let heads = kept.workflows.values().map(|entry| &entry.head);
+            let of = |head: &&Head| {
+                namespace.is_none_or(|namespace| &*head.workflow.namespace == namespace)
+                    && after.is_none_or(|after| head.workflow > *after)
+            };
+            Ok(heads.filter(of).take(most).map(|head| Summary::of(head, now)).collect())
+        })
     }
 
     fn summary<'a>(&'a self, workflow: &'a WorkflowId) -> Pending<'a, Option<Summary>> {
-        let now = self.now();
-        done(Ok(self.lock().workflows.get(workflow).map(|entry| Summary::of(&entry.head, now))))
+        lazy(move || {
+            let kept = self.lock();
+            let now = self.now();
+            Ok(kept.workflows.get(workflow).map(|entry| Summary::of(&entry.head, now)))
+        })
     }
 
     fn fork<'a>(
@@ -338,56 +398,64 @@ impl Store for MemoryStore {
         at: u64,
         to: &'a WorkflowId,
     ) -> Pending<'a, Summary> {
-        let now = self.now();
-        let mut kept = self.lock();
-        let Some(source) = kept.workflows.get(from) else { return done(Err(missing(from, None))) };
-        let records =
-            source.records.iter().filter_map(|(at, bytes)| Record::open_at(bytes, from, *at).ok());
-        let target = kept.workflows.get(to).map(|entry| entry.head.clone());
-        let next = kept.epoch + 1;
-        let forked = ledger::fork(target, &source.head, at, to, records, now, next);
-        done(forked.map(|(head, written)| {
+        lazy(move || {
+            let mut kept = self.lock();
+            let now = self.now();
+            let source = kept.workflows.get(from).ok_or_else(|| missing(from, None))?;
+            let records = source
+                .records
+                .iter()
+                .filter_map(|(at, bytes)| Record::open_at(bytes, from, *at).ok());
+            let target = kept.workflows.get(to).map(|entry| entry.head.clone());
+            let next = kept.epoch + 1;
+            let (head, written) = ledger::fork(target, &source.head, at, to, records, now, next)?;
             kept.epoch = next;
             let summary = Summary::of(&head, now);
             let entry = kept.put(head);
             written.into_iter().for_each(|written| entry.write(written));
-            summary
-        }))
+            Ok(summary)
+        })
     }
 
     fn delete<'a>(&'a self, workflow: &'a WorkflowId) -> Pending<'a, ()> {
-        let deleted = self
-            .decide(workflow, None, |head, _, now, next| ledger::delete(head, workflow, now, next));
-        if deleted.is_ok()
-            && let Some(entry) = self.lock().workflows.get_mut(workflow)
-        {
-            entry.records.clear();
-            entry.steps.clear();
-        }
-        done(deleted)
+        lazy(move || {
+            let mut kept = self.lock();
+            let (now, retention) = (self.now(), &self.shared.retention);
+            kept.decide(workflow, None, now, retention, |head, _, now, next| {
+                ledger::delete(head, workflow, now, next)
+            })?;
+            if let Some(entry) = kept.workflows.get_mut(workflow) {
+                entry.records.clear();
+                entry.steps.clear();
+            }
+            Ok(())
+        })
     }
 
     fn prune<'a>(&'a self, namespace: Option<&'a str>) -> Pending<'a, Pruned> {
-        let now = self.now();
-        let mut pruned = Pruned::default();
-        self.lock().workflows.retain(|id, entry| {
-            let goes = namespace.is_none_or(|namespace| &*id.namespace == namespace)
-                && entry.head.outlived(&self.shared.retention, now);
-            pruned.workflows += u64::from(goes);
-            pruned.records += if goes { entry.records.len() as u64 } else { 0 };
-            !goes
-        });
-        done(Ok(pruned))
+        lazy(move || {
+            let mut kept = self.lock();
+            let now = self.now();
+            let mut pruned = Pruned::default();
+            kept.workflows.retain(|id, entry| {
+                let goes = namespace.is_none_or(|namespace| &*id.namespace == namespace)
+                    && entry.head.outlived(&self.shared.retention, now);
+                pruned.workflows += u64::from(goes);
+                pruned.records += if goes { entry.records.len() as u64 } else { 0 };
+                !goes
+            });
+            Ok(pruned)
+        })
     }
 
     fn verify<'a>(&'a self, workflow: &'a WorkflowId) -> Pending<'a, Audit> {
-        let kept = self.lock();
-        let Some(entry) = kept.workflows.get(workflow) else {
-            return done(Err(missing(workflow, None)));
-        };
-        let records = entry.records.iter().map(|(at, bytes)| (*at, bytes.clone()));
-        let steps = entry.steps.iter().map(|(step, at)| (step.clone(), *at));
-        done(Ok(ledger::audit(&entry.head, records, steps)))
+        lazy(move || {
+            let kept = self.lock();
+            let entry = kept.workflows.get(workflow).ok_or_else(|| missing(workflow, None))?;
+            let records = entry.records.iter().map(|(at, bytes)| (*at, bytes.clone()));
+            let steps = entry.steps.iter().map(|(step, at)| (step.clone(), *at));
+            Ok(ledger::audit(&entry.head, records, steps))
+        })
     }
 }
 
