@@ -1,7 +1,8 @@
 //! The open file, which is opened anew after an error that redb does not go on from.
 
 use std::{
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Read as _},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
@@ -20,6 +21,23 @@ use super::trouble::{self, Stop};
 pub(super) enum Source {
     File(PathBuf),
     Disk(Arc<dyn StorageBackend>),
+}
+
+/// More than redb makes a new file of.
+const MOST_UNFINISHED: u64 = 16 << 20;
+
+/// Whether these bytes are a file that redb began to make: at most the header is there, without the magic
+/// number, which is written last.
+fn unfinished(bytes: &[u8]) -> bool {
+    let blank = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    match bytes.split_at_checked(320) {
+        Some((header, rest)) if blank(rest) && rest.len() > 4096 => match header {
+            // Magic number, flags, and the size of a page.
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, _, _, _, 0, 16, 0, 0, ..] => true,
+            header => blank(header),
+        },
+        _ => false,
+    }
 }
 
 impl Source {
@@ -71,6 +89,44 @@ impl Source {
             Ok(())
         };
         make().map_err(|error| trouble::io_error(&name, "create", error))
+    }
+
+    /// Opens what is there, and begins anew where the power failed before there was a store.
+    pub(super) fn start(&self, cache: usize, check: bool) -> Result<Database, StoreError> {
+        match self.connect(cache, check) {
+            Err(_) if self.clear_unfinished() => self.connect(cache, check),
+            connected => connected,
+        }
+    }
+
+    /// Empties a file that redb began to make. Nothing was ever answered from it.
+    fn clear_unfinished(&self) -> bool {
+        let len = self.len();
+        if len == 0 || len > MOST_UNFINISHED {
+            return false;
+        }
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        match self {
+            Self::File(path) => {
+                let mut clear = || -> io::Result<bool> {
+                    let mut file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+                    // Another process may be making it at this moment.
+                    if file.try_lock().is_err() {
+                        return Ok(false);
+                    }
+                    file.read_exact(&mut bytes)?;
+                    let unfinished = unfinished(&bytes);
+                    if unfinished {
+                        file.set_len(0)?;
+                    }
+                    Ok(unfinished)
+                };
+                clear().unwrap_or(false)
+            }
+            Self::Disk(disk) => {
+                disk.read(0, &mut bytes).is_ok() && unfinished(&bytes) && disk.set_len(0).is_ok()
+            }
+        }
     }
 
     /// Opens what is there; if `check`, only if no page of it was changed.

@@ -125,7 +125,7 @@ impl Options {
 
     fn start(self, source: Source) -> Result<RedbStore, StoreError> {
         source.prepare()?;
-        let database = source.connect(self.cache, false)?;
+        let database = source.start(self.cache, false)?;
         let shared = Arc::new(Shared {
             file: File::new(source, self.cache, database),
             queue: Queue::default(),

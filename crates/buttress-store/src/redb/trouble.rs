@@ -137,6 +137,9 @@ pub(super) fn io_error(path: &str, verb: &str, error: io::Error) -> StoreError {
             TroubleKind::Other,
             format!("cannot {verb} `{path}`: it is a directory: name a file in it"),
         ),
+        Kind::InvalidData => {
+            return damaged(path, "it is not a redb file, or its beginning is lost");
+        }
         Kind::UnexpectedEof => return damaged(path, "it is cut short"),
         _ => (TroubleKind::Other, format!("cannot {verb} `{path}`: {error}")),
     };

@@ -3,4 +3,6 @@
 #![expect(clippy::panic, reason = "how a test says that it failed")]
 
 mod behaviour;
+mod disk;
+mod power;
 mod support;

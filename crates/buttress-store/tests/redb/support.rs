@@ -1,6 +1,6 @@
 //! Small words for tests of stores.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use buttress::store::{
     Begin, Begun, Claim, Digest, Entry, Payload, Sealed, Settled, StepId, Store, StoreError,
@@ -63,4 +63,30 @@ pub(crate) async fn result(store: &RedbStore, workflow: &WorkflowId, step: &str)
 
 pub(crate) fn owner(name: &str) -> Arc<str> {
     name.into()
+}
+
+/// Numbers that a seed repeats (SplitMix64).
+#[derive(Debug)]
+pub(crate) struct Dice(Cell<u64>);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Cell::new(seed))
+    }
+
+    pub(crate) fn word(&self) -> u64 {
+        let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&self, most: u64) -> u64 {
+        self.word() % most
+    }
+
+    pub(crate) fn unit(&self) -> f64 {
+        (self.word() >> 11) as f64 / (1_u64 << 53) as f64
+    }
 }
