@@ -5,7 +5,7 @@ use std::{
     io::{self, Read as _},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use ::redb::{
@@ -210,13 +210,14 @@ pub(super) struct File {
     pub(super) source: Source,
     pub(super) name: Arc<str>,
     cache: usize,
-    database: RwLock<Option<Database>>,
+    /// Or why it is closed.
+    database: RwLock<Result<Database, StoreError>>,
 }
 
 impl File {
     pub(super) fn new(source: Source, cache: usize, database: Database) -> Self {
         let name = source.name().into();
-        Self { source, name, cache, database: RwLock::new(Some(database)) }
+        Self { source, name, cache, database: RwLock::new(Ok(database)) }
     }
 
     /// Reads from a snapshot. The closure must not wait for anything: the writer may be waiting for it.
@@ -224,11 +225,7 @@ impl File {
         &self,
         read: impl FnOnce(&ReadTransaction) -> Result<T, Stop>,
     ) -> Result<T, StoreError> {
-        let inside = || {
-            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-            let Some(database) = &*database else { return Err(Stop::Broken(closed())) };
-            read(&database.begin_read()?)
-        };
+        let inside = || read(&self.open().as_ref().map_err(StoreError::clone)?.begin_read()?);
         match catch_unwind(AssertUnwindSafe(inside)) {
             Ok(done) => done.map_err(|stop| stop.tell(&self.name)),
             Err(payload) => Err(trouble::panicked(&self.name, &*payload)),
@@ -237,31 +234,37 @@ impl File {
 
     /// Starts a write transaction.
     pub(super) fn write(&self) -> Result<WriteTransaction, Stop> {
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(database) = &*database else { return Err(Stop::Broken(closed())) };
-        Ok(database.begin_write()?)
+        Ok(self.open().as_ref().map_err(StoreError::clone)?.begin_write()?)
     }
 
-    /// Closes the database, so that nothing is done to it until it is opened again.
-    pub(super) fn close(&self) {
-        let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+    fn open(&self) -> RwLockReadGuard<'_, Result<Database, StoreError>> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes the database, and returns why: readers are told so until it is opened again.
+    pub(super) fn close(&self, why: StoreError) -> StoreError {
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let open = std::mem::replace(&mut *database, Err(why.clone()));
         // What redb says when it closes a file that it failed on is known.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(open)));
+        why
     }
 
     /// Opens the database if it is closed. Says whether it was.
     pub(super) fn reopen(&self) -> Result<bool, StoreError> {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        if database.is_some() {
+        if database.is_ok() {
             return Ok(false);
         }
-        *database = Some(self.source.connect(self.cache, false)?);
+        *database = Ok(self.source.connect(self.cache, false)?);
         Ok(true)
     }
 }
 
-fn closed() -> ::redb::Error {
-    ::redb::Error::DatabaseClosed
+impl Drop for File {
+    fn drop(&mut self) {
+        self.close(trouble::stopped(&self.name));
+    }
 }
 
 impl fmt::Debug for File {

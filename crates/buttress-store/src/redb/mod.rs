@@ -7,6 +7,7 @@ mod meta;
 mod options;
 mod queue;
 mod rows;
+mod scrub;
 mod store;
 mod trouble;
 mod writer;
@@ -62,8 +63,9 @@ pub use self::{options::Options, writer::Point};
 ///
 /// # Damage
 /// A record that is not as it was written is passed over, one by one; so is a head, which is put together
-/// from the records. Either is told. The file may also be damaged in such a way that redb cannot read
-/// it: every operation then fails with [`TroubleKind::Damaged`](buttress::store::TroubleKind::Damaged).
+/// from the records. Either is told. Whether anything else was changed is looked for when the file is opened,
+/// unless it is [large](Options::check_below), and put right. The file may also be damaged in such a way that
+/// redb cannot read it: every operation then fails with [`TroubleKind::Damaged`](buttress::store::TroubleKind::Damaged).
 /// (redb panics at some damage; that is caught, unless the program is built with `panic = "abort"`.)
 ///
 /// # Clone
@@ -143,7 +145,7 @@ impl Drop for Open {
             // Its panics are caught.
             let _ = writer.join();
         }
-        self.shared.file.close();
+        self.shared.file.close(trouble::stopped(&self.shared.file.name));
     }
 }
 

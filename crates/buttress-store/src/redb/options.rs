@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
         Arc,
@@ -23,6 +24,7 @@ use super::{
     meta::{LAYOUT, LEAP, Meta},
     queue::Queue,
     rows::{self, Writing},
+    scrub,
     trouble::{self, Stop},
     writer::{self, Shared},
 };
@@ -47,6 +49,7 @@ use super::{
 pub struct Options {
     retention: Retention,
     quick_repair_above: u64,
+    check_below: u64,
     cache: usize,
     observe: Arc<dyn Observe>,
     on_point: Option<Arc<dyn Fn(Point) + Send + Sync>>,
@@ -57,6 +60,7 @@ impl Default for Options {
         Self {
             retention: Retention::default(),
             quick_repair_above: 256 << 20,
+            check_below: 64 << 20,
             cache: 64 << 20,
             observe: Arc::new(Tracing),
             on_point: None,
@@ -85,6 +89,17 @@ impl Options {
     #[must_use]
     pub fn quick_repair_above(mut self, bytes: u64) -> Self {
         self.quick_repair_above = bytes;
+        self
+    }
+
+    /// Sets the size of the file, in bytes, below which every page of it is checked when it is opened;
+    /// 64 MiB by default.
+    ///
+    /// A record that was changed is found without that. What is found only by this is a changed key, by which
+    /// something is missed that is there; it is put right.
+    #[must_use]
+    pub fn check_below(mut self, bytes: u64) -> Self {
+        self.check_below = bytes;
         self
     }
 
@@ -125,7 +140,11 @@ impl Options {
 
     fn start(self, source: Source) -> Result<RedbStore, StoreError> {
         source.prepare()?;
-        let database = source.start(self.cache, false)?;
+        let check = source.len() < self.check_below;
+        let (database, suspect) = match source.start(self.cache, check) {
+            Err(error) if check && is_damage(&error) => (source.connect(self.cache, false)?, true),
+            opened => (opened?, false),
+        };
         let shared = Arc::new(Shared {
             file: File::new(source, self.cache, database),
             queue: Queue::default(),
@@ -137,7 +156,7 @@ impl Options {
             boot: AtomicU64::new(0),
         });
         let path = &*shared.file.name;
-        let booted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| boot(&shared)));
+        let booted = catch_unwind(AssertUnwindSafe(|| boot(&shared, suspect)));
         let meta = match booted {
             Ok(booted) => booted.map_err(|stop| stop.tell(path))?,
             Err(payload) => return Err(trouble::panicked(path, &*payload)),
@@ -155,9 +174,13 @@ impl Options {
     }
 }
 
+fn is_damage(error: &StoreError) -> bool {
+    matches!(error, StoreError::Engine(trouble) if trouble.kind == TroubleKind::Damaged)
+}
+
 /// Makes the tables if there are none, brings an older layout up to date, and starts the lease clock: a
 /// start takes an epoch, so it is told from every other, and the leases of earlier ones are over.
-fn boot(shared: &Shared) -> Result<Meta, Stop> {
+fn boot(shared: &Shared, suspect: bool) -> Result<Meta, Stop> {
     let transaction = shared.file.write()?;
     let path = &*shared.file.name;
     let mut rows = {
@@ -178,12 +201,17 @@ fn boot(shared: &Shared) -> Result<Meta, Stop> {
             }
         }
         drop(meta);
+        if suspect {
+            for version in scrub::scrub(&transaction)? {
+                shared.tell_damage(version);
+            }
+        }
         Writing::open(&transaction)?
     };
     let mut meta = match rows::meta(&rows.meta)? {
         Some(Ok(meta)) if meta.epoch > 0 || rows.heads.is_empty()? => meta,
         _ => {
-            shared.tell_damage();
+            shared.tell_damage(0);
             Meta { epoch: highest(&rows)?.saturating_add(LEAP), ..Meta::NEW }
         }
     };

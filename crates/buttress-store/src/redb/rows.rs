@@ -23,10 +23,10 @@ type Bytes = &'static [u8];
 type Definition = TableDefinition<'static, Bytes, Bytes>;
 
 pub(super) const META: Definition = TableDefinition::new("meta");
-const HEADS: Definition = TableDefinition::new("heads");
-const BIRTHS: Definition = TableDefinition::new("births");
-const RECORDS: Definition = TableDefinition::new("records");
-const STEPS: Definition = TableDefinition::new("steps");
+pub(super) const HEADS: Definition = TableDefinition::new("heads");
+pub(super) const BIRTHS: Definition = TableDefinition::new("births");
+pub(super) const RECORDS: Definition = TableDefinition::new("records");
+pub(super) const STEPS: Definition = TableDefinition::new("steps");
 
 /// Whether a table of this name is one of a store.
 pub(super) fn is_ours(name: &str) -> bool {

@@ -45,7 +45,7 @@ impl RedbStore {
     fn head(&self, rows: &Reading, workflow: &WorkflowId) -> Result<Option<Head>, Stop> {
         let loaded = rows.head(workflow, self.now(), self.next())?;
         if loaded.rebuilt {
-            self.open.shared.tell_damage();
+            self.open.shared.tell_damage(0);
         }
         Ok(loaded.head)
     }

@@ -82,9 +82,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn tell_damage(&self) {
+    /// Tells that a version is damaged, or something else (0) was.
+    pub(super) fn tell_damage(&self, version: u64) {
         let teller = Teller { pattern: "store", name: &self.file.name };
-        self.observe.event(teller, &Event::Damaged { version: 0 });
+        self.observe.event(teller, &Event::Damaged { version });
     }
 
     fn pass(&self, point: Point) {
@@ -160,7 +161,7 @@ impl View<'_, '_> {
         let loaded = self.rows.head(workflow, now, self.meta.next())?;
         if let (true, Some(head)) = (loaded.rebuilt, &loaded.head) {
             self.put(head, false)?;
-            self.shared.tell_damage();
+            self.shared.tell_damage(0);
         }
         Ok(loaded.head)
     }
@@ -172,7 +173,7 @@ impl View<'_, '_> {
                 let prefix = super::key::workflow(workflow);
                 self.rows.point(&prefix, step, record.version)?;
             }
-            self.shared.tell_damage();
+            self.shared.tell_damage(0);
         }
         Ok(placed.slot)
     }
@@ -234,16 +235,16 @@ pub(super) fn run(shared: &Shared) {
         patience = gather(started.elapsed());
         let failed = match committed {
             Ok(Ok(())) => None,
-            Ok(Err(stop)) => {
-                if matches!(&stop, Stop::Broken(error) if !matches!(error, ::redb::Error::Corrupted(_)))
-                {
-                    shared.file.close();
-                }
-                Some(stop.tell(&shared.file.name))
+            Ok(Err(Stop::Broken(::redb::Error::Corrupted(what)))) => {
+                Some(trouble::damaged(&shared.file.name, &what))
+            }
+            Ok(Err(Stop::Refused(why))) => Some(why),
+            // redb goes on from neither an error of the disk nor a panic.
+            Ok(Err(Stop::Broken(error))) => {
+                Some(shared.file.close(trouble::engine(&shared.file.name, error)))
             }
             Err(payload) => {
-                shared.file.close();
-                Some(trouble::panicked(&shared.file.name, &*payload))
+                Some(shared.file.close(trouble::panicked(&shared.file.name, &*payload)))
             }
         };
         batch.into_iter().for_each(|job| job.answer(failed.as_ref()));
@@ -293,7 +294,7 @@ pub(super) fn load(shared: &Shared, rows: &Writing<'_>) -> Result<Meta, Stop> {
     match rows::meta(&rows.meta)? {
         Some(Ok(meta)) => Ok(meta),
         Some(Err(_)) | None => {
-            shared.tell_damage();
+            shared.tell_damage(0);
             let epoch = shared.epoch.load(Ordering::Acquire).saturating_add(LEAP);
             Ok(Meta { epoch, ..Meta::NEW })
         }

@@ -5,4 +5,5 @@
 mod behaviour;
 mod disk;
 mod power;
+mod rot;
 mod support;
