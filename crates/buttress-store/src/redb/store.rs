@@ -20,6 +20,31 @@ fn missing(workflow: &WorkflowId, version: Option<u64>) -> StoreError {
 }
 
 impl RedbStore {
+    /// Changes the stored bytes of a version, or removes them, as a failing disk would. Says whether there were any.
+    ///
+    /// For tests of what happens then.
+    pub async fn replace(
+        &self,
+        workflow: &WorkflowId,
+        version: u64,
+        change: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>,
+    ) -> Result<bool, StoreError> {
+        let at = key::record(key::workflow(workflow), version);
+        let found = self.read(|rows| {
+            Ok(rows.records.get(at.as_slice())?.map(|bytes| bytes.value().to_vec()))
+        })?;
+        let Some(bytes) = found else { return Ok(false) };
+        let changed = change(bytes);
+        self.write(0, move |view| {
+            match changed {
+                Some(bytes) => view.rows.records.insert(at.as_slice(), bytes.as_slice())?,
+                None => view.rows.records.remove(at.as_slice())?,
+            };
+            Ok(true)
+        })
+        .await
+    }
+
     /// What can be said of a step without writing anything; `None` if that takes the writer.
     fn begun(&self, begin: &Begin) -> Result<Option<Begun>, StoreError> {
         let (now, next) = (self.now(), self.next());

@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "how a test says that it failed")]
 
 mod behaviour;
+mod conformance;
 mod disk;
 mod power;
 mod rot;

@@ -53,7 +53,7 @@ pub fn fork(
     }
     let whole = kept.len() as u64 == at;
     let mut newest: BTreeMap<StepId, Sealed> = BTreeMap::new();
-    for record in kept.into_values().filter(|record| record.status != Status::Intent) {
+    for record in kept.into_values().filter(|record| settled(record.status)) {
         newest.insert(record.step.clone(), record);
     }
     // A version of a state that was followed by another may have been dropped.
@@ -81,6 +81,10 @@ pub fn fork(
         .collect();
     head.touched = now.wall;
     Ok((head, written))
+}
+
+const fn settled(status: Status) -> bool {
+    matches!(status, Status::Done | Status::Failed | Status::State)
 }
 
 /// The newest intact record of a step, or of the workflow (`None`).

@@ -34,9 +34,13 @@ pub fn begin(
     };
     let again = restart.is_some() && *restart == slot.version();
     let before = slot.version();
-    let counted = matches!(slot, Slot::Intact(_));
+    let counted = matches!(&slot, Slot::Intact(record) if record.status == Status::Intent);
     let attempt = match slot {
         Slot::Empty => 1,
+        // Nothing was done with that request: it binds nobody.
+        Slot::Intact(record) if record.status == Status::Withdrawn => {
+            record.attempt.saturating_add(1)
+        }
         Slot::Intact(record) => {
             if record.fingerprint != *fingerprint {
                 return Ok(Decided::unchanged(Begun::Mismatch { record }));
@@ -51,7 +55,7 @@ pub fn begin(
                     let key = key(head.as_ref());
                     return Ok(Decided::unchanged(Begun::Pending { record, key }));
                 }
-                Status::Intent => record.attempt.saturating_add(1),
+                Status::Intent | Status::Withdrawn => record.attempt.saturating_add(1),
             }
         }
         Slot::Damaged { version, damage } if *intent && !again => {
@@ -117,8 +121,16 @@ pub fn complete(
 ) -> Result<Decided<Settled>, StoreError> {
     check_names(&ticket.workflow, Some(&ticket.step))?;
     check_payload(&entry)?;
-    if !matches!(entry.status, Status::Done | Status::Failed) {
-        return Err(StoreError::Invalid { what: "an outcome", why: "is neither done nor failed" });
+    match entry.status {
+        Status::Done | Status::Failed => {}
+        Status::Withdrawn if ticket.intent.is_some() => {}
+        // It would be another's intent that is withdrawn.
+        Status::Withdrawn => {
+            return Err(StoreError::Invalid { what: "a withdrawal", why: "is of no intent" });
+        }
+        Status::Intent | Status::State => {
+            return Err(StoreError::Invalid { what: "an outcome", why: "says nothing of the end" });
+        }
     }
     // Asked again by one who did not get the answer, and whose lease went with the end of the workflow.
     if let (Some(head), Fence::Epoch(epoch), Slot::Intact(record)) = (&head, ticket.fence, &slot)
@@ -146,6 +158,8 @@ pub fn complete(
         Slot::Intact(record) if outcome(&record, ticket) => {
             return Ok(Decided::unchanged(Settled { record, ours: false }));
         }
+        // Of what was begun without an intent the first outcome counts, whatever was withdrawn.
+        Slot::Intact(record) if record.status == Status::Withdrawn && ticket.intent.is_none() => {}
         Slot::Intact(record)
             if record.status == Status::Intent && record.fingerprint == ticket.fingerprint =>
         {
@@ -189,8 +203,13 @@ pub fn complete(
 
 /// Whether a record is the outcome that a ticket was to bring.
 fn outcome(record: &Sealed, ticket: &Ticket) -> bool {
-    matches!(record.status, Status::Done | Status::Failed)
-        && record.fingerprint == ticket.fingerprint
+    record.fingerprint == ticket.fingerprint
+        && match record.status {
+            Status::Done | Status::Failed => true,
+            // Its own withdrawal, asked for again.
+            Status::Withdrawn => ticket.intent.is_some() && record.parent == ticket.intent,
+            Status::Intent | Status::State => false,
+        }
 }
 
 /// Adds a version of a state, if the newest is the expected one.
