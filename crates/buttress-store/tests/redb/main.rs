@@ -8,3 +8,4 @@ mod disk;
 mod power;
 mod rot;
 mod support;
+mod trouble;
