@@ -1,10 +1,12 @@
 //! A store in one file, with redb: no server, and nothing to set up.
 
 mod clock;
+mod export;
 mod file;
 mod key;
 mod meta;
 mod options;
+mod overlay;
 mod queue;
 mod rows;
 mod scrub;
@@ -27,7 +29,7 @@ use self::{
     trouble::Stop,
     writer::{Call, Shared, View},
 };
-pub use self::{options::Options, writer::Point};
+pub use self::{export::Exported, options::Options, writer::Point};
 
 /// Keeps state in one file.
 ///

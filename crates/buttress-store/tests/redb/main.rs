@@ -5,6 +5,7 @@
 mod behaviour;
 mod conformance;
 mod disk;
+mod export;
 mod power;
 mod rot;
 mod support;
