@@ -12,7 +12,7 @@ use ::redb::{
     BackendError, Builder, Database, ReadTransaction, ReadableDatabase, StorageBackend,
     WriteTransaction,
 };
-use buttress::store::{StoreError, TroubleKind};
+use buttress::store::StoreError;
 
 use super::trouble::{self, Stop};
 
@@ -61,26 +61,17 @@ impl Source {
     pub(super) fn prepare(&self) -> Result<(), StoreError> {
         let Self::File(path) = self else { return Ok(()) };
         let name = self.name();
-        if path.is_dir() {
-            return Err(trouble::io_error(&name, "open", io::ErrorKind::IsADirectory.into()));
-        }
-        if path.exists() {
-            return Ok(());
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() => {
+                return Err(trouble::io_error(&name, "open", io::ErrorKind::IsADirectory.into()));
+            }
+            Ok(found) if found.len() > 0 => return Ok(()),
+            _ => {}
         }
         let directory = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        if !directory.is_dir() {
-            return Err(StoreError::engine(
-                TroubleKind::Other,
-                format!(
-                    "cannot create `{name}`: there is no directory `{}`: create it first",
-                    directory.display()
-                ),
-                None,
-            ));
-        }
         let make = || {
             fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
             // A file whose name is lost in a power failure is lost, however often it was synced.
@@ -88,7 +79,14 @@ impl Source {
             fs::File::open(directory)?.sync_all()?;
             Ok(())
         };
-        make().map_err(|error| trouble::io_error(&name, "create", error))
+        make().map_err(|error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => trouble::no_directory(&name, directory),
+            // It is there, and may be listed.
+            io::ErrorKind::PermissionDenied if fs::read_dir(directory).is_ok() => {
+                trouble::read_only(&name, error)
+            }
+            _ => trouble::io_error(&name, "create", error),
+        })
     }
 
     /// Opens what is there, and begins anew where the power failed before there was a store.
@@ -143,9 +141,20 @@ impl Source {
         };
         match catch_unwind(AssertUnwindSafe(open)) {
             Ok(Ok(database)) => Ok(database),
+            Ok(Err(::redb::DatabaseError::Storage(::redb::StorageError::Io(error))))
+                if error.kind() == io::ErrorKind::PermissionDenied && self.is_readable() =>
+            {
+                Err(trouble::read_only(&self.name(), error))
+            }
             Ok(Err(error)) => Err(trouble::engine(&self.name(), error.into())),
             Err(payload) => Err(trouble::panicked(&self.name(), &*payload)),
         }
+    }
+}
+
+impl Source {
+    fn is_readable(&self) -> bool {
+        matches!(self, Self::File(path) if fs::File::open(path).is_ok())
     }
 }
 
@@ -235,6 +244,11 @@ impl File {
     /// Starts a write transaction.
     pub(super) fn write(&self) -> Result<WriteTransaction, Stop> {
         Ok(self.open().as_ref().map_err(StoreError::clone)?.begin_write()?)
+    }
+
+    /// Whether it was closed after an error.
+    pub(super) fn is_closed(&self) -> bool {
+        self.open().is_err()
     }
 
     fn open(&self) -> RwLockReadGuard<'_, Result<Database, StoreError>> {

@@ -1,10 +1,12 @@
 //! A store in one file, with redb: no server, and nothing to set up.
 
 mod clock;
+mod export;
 mod file;
 mod key;
 mod meta;
 mod options;
+mod overlay;
 mod queue;
 mod rows;
 mod scrub;
@@ -27,7 +29,7 @@ use self::{
     trouble::Stop,
     writer::{Call, Shared, View},
 };
-pub use self::{options::Options, writer::Point};
+pub use self::{export::Exported, options::Options, writer::Point};
 
 /// Keeps state in one file.
 ///
@@ -76,8 +78,7 @@ pub use self::{options::Options, writer::Point};
 /// An operation whose future was dropped before it found room in the queue is not done; later, it is.
 ///
 /// # Errors
-/// After an error of the disk (it may have been full) the file is opened again by the next operation
-/// that writes. Operations of the commit that failed may have been done or not: ask again.
+/// After an error of the disk (it may have been full) the file is opened again by the next operation. Operations of the commit that failed may have been done or not: ask again.
 #[derive(Clone)]
 pub struct RedbStore {
     open: Arc<Open>,
@@ -115,9 +116,16 @@ impl RedbStore {
         self.open.shared.epoch.load(Ordering::Acquire).saturating_add(1)
     }
 
-    /// Reads, here and now.
-    fn read<T>(&self, read: impl FnOnce(&Reading) -> Result<T, Stop>) -> Result<T, StoreError> {
-        self.open.shared.file.read(|transaction| read(&Reading::open(transaction)?))
+    /// Reads, here and now, unless the file was closed after an error: then the writer opens it first.
+    async fn read<T>(
+        &self,
+        read: impl FnOnce(&Reading) -> Result<T, Stop> + Send,
+    ) -> Result<T, StoreError> {
+        let file = &self.open.shared.file;
+        if file.is_closed() {
+            self.write(0, |_| Ok(())).await?;
+        }
+        file.read(|transaction| read(&Reading::open(transaction)?))
     }
 
     /// Has the writer do something with the next commit, and waits for that.

@@ -30,9 +30,9 @@ impl RedbStore {
         change: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>,
     ) -> Result<bool, StoreError> {
         let at = key::record(key::workflow(workflow), version);
-        let found = self.read(|rows| {
-            Ok(rows.records.get(at.as_slice())?.map(|bytes| bytes.value().to_vec()))
-        })?;
+        let found = self
+            .read(|rows| Ok(rows.records.get(at.as_slice())?.map(|bytes| bytes.value().to_vec())))
+            .await?;
         let Some(bytes) = found else { return Ok(false) };
         let changed = change(bytes);
         self.write(0, move |view| {
@@ -46,7 +46,7 @@ impl RedbStore {
     }
 
     /// What can be said of a step without writing anything; `None` if that takes the writer.
-    fn begun(&self, begin: &Begin) -> Result<Option<Begun>, StoreError> {
+    async fn begun(&self, begin: &Begin) -> Result<Option<Begun>, StoreError> {
         let (now, next) = (self.now(), self.next());
         self.read(|rows| {
             let Loaded { head, rebuilt: false } = rows.head(&begin.workflow, now, next)? else {
@@ -64,6 +64,7 @@ impl RedbStore {
                 _ => Ok(None),
             }
         })
+        .await
     }
 
     /// The head of a workflow that is looked at.
@@ -75,7 +76,8 @@ impl RedbStore {
         Ok(loaded.head)
     }
 
-    /// The heads of the rows of a range of keys, put together from what else is kept where they have rotten.
+    /// The heads of a range of keys, put together from what else is kept where they have rotten; of a
+    /// workflow beyond repair, the error.
     fn heads<'r>(
         &'r self,
         rows: &'r Reading,
@@ -101,6 +103,15 @@ impl RedbStore {
                 Err(_) => self.head(rows, &workflow).transpose(),
             }
         }))
+    }
+}
+
+/// A head, `None` of a workflow beyond repair: one is no reason to leave the others.
+fn repaired(head: Result<Head, Stop>) -> Result<Option<Head>, Stop> {
+    match head {
+        Ok(head) => Ok(Some(head)),
+        Err(Stop::Refused(StoreError::Corrupt { .. })) => Ok(None),
+        Err(stop) => Err(stop),
     }
 }
 
@@ -169,18 +180,20 @@ impl Store for RedbStore {
         Box::pin(async move {
             loop {
                 let now = self.now();
-                let free = self.read(|rows| {
-                    let mut free: Option<Head> = None;
-                    for head in self.heads(rows, Some(namespace), None)? {
-                        let head = head?;
-                        if ledger::claimable(&head, now)
-                            && free.as_ref().is_none_or(|free| head.touched < free.touched)
-                        {
-                            free = Some(head);
+                let free = self
+                    .read(|rows| {
+                        let mut free: Option<Head> = None;
+                        for head in self.heads(rows, Some(namespace), None)? {
+                            let Some(head) = repaired(head)? else { continue };
+                            if ledger::claimable(&head, now)
+                                && free.as_ref().is_none_or(|free| head.touched < free.touched)
+                            {
+                                free = Some(head);
+                            }
                         }
-                    }
-                    Ok(free)
-                })?;
+                        Ok(free)
+                    })
+                    .await?;
                 let Some(Head { workflow, .. }) = free else { return Ok(None) };
                 let owner = owner.clone();
                 let lease = self.write(0, move |view| {
@@ -197,7 +210,7 @@ impl Store for RedbStore {
 
     fn begin<'a>(&'a self, begin: &'a Begin) -> Pending<'a, Begun> {
         Box::pin(async move {
-            if let Some(begun) = self.begun(begin)? {
+            if let Some(begun) = self.begun(begin).await? {
                 return Ok(begun);
             }
             let (begin, now) = (begin.clone(), self.now());
@@ -276,6 +289,7 @@ impl Store for RedbStore {
                 });
                 Ok(Some(found?))
             })
+            .await
         })
     }
 
@@ -291,6 +305,7 @@ impl Store for RedbStore {
                 }
                 .into()),
             })
+            .await
         })
     }
 
@@ -317,6 +332,7 @@ impl Store for RedbStore {
                     sound!(rows, workflow, |records| { records.take(most).map(open).collect() });
                 Ok(versions)
             })
+            .await
         })
     }
 
@@ -330,8 +346,19 @@ impl Store for RedbStore {
             let now = self.now();
             self.read(|rows| {
                 let heads = self.heads(rows, namespace, after)?;
-                heads.take(most).map(|head| Ok(Summary::of(&head?, now))).collect()
+                heads
+                    .take(most)
+                    .map(|head| match head {
+                        Ok(head) => Ok(Summary::of(&head, now)),
+                        // It is there, though nothing else is known: looking at it tells why.
+                        Err(Stop::Refused(StoreError::Corrupt { workflow, .. })) => {
+                            Ok(Summary::of(&Head::new(workflow, 0, false), now))
+                        }
+                        Err(stop) => Err(stop),
+                    })
+                    .collect()
             })
+            .await
         })
     }
 
@@ -339,6 +366,7 @@ impl Store for RedbStore {
         Box::pin(async move {
             let now = self.now();
             self.read(|rows| Ok(self.head(rows, workflow)?.map(|head| Summary::of(&head, now))))
+                .await
         })
     }
 
@@ -403,19 +431,21 @@ impl Store for RedbStore {
             // A few at a time: others have the writer in between.
             loop {
                 let retention = &self.open.shared.retention;
-                let old: Vec<WorkflowId> = self.read(|rows| {
-                    let mut old = Vec::new();
-                    for head in self.heads(rows, namespace, after.as_ref())? {
-                        let head = head?;
-                        if head.outlived(retention, now) {
-                            old.push(head.workflow);
+                let old: Vec<WorkflowId> = self
+                    .read(|rows| {
+                        let mut old = Vec::new();
+                        for head in self.heads(rows, namespace, after.as_ref())? {
+                            let Some(head) = repaired(head)? else { continue };
+                            if head.outlived(retention, now) {
+                                old.push(head.workflow);
+                            }
+                            if old.len() == PRUNED_AT_ONCE {
+                                break;
+                            }
                         }
-                        if old.len() == PRUNED_AT_ONCE {
-                            break;
-                        }
-                    }
-                    Ok(old)
-                })?;
+                        Ok(old)
+                    })
+                    .await?;
                 let Some(last) = old.last() else { return Ok(pruned) };
                 after = Some(last.clone());
                 let Pruned { workflows, records } = self
@@ -454,6 +484,7 @@ impl Store for RedbStore {
                 }
                 Ok(audit)
             })
+            .await
         })
     }
 }

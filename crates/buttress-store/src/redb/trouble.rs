@@ -1,6 +1,6 @@
 //! What can go wrong with the file, and what to do about it.
 
-use std::{any::Any, io, sync::Arc};
+use std::{any::Any, io, path::Path, sync::Arc};
 
 use ::redb::{CommitError, DatabaseError, Error, StorageError, TableError, TransactionError};
 use buttress::store::{StoreError, TroubleKind};
@@ -102,6 +102,29 @@ pub(super) fn newer(path: &str, found: u32, known: u32) -> StoreError {
             "`{path}` has layout {found}, and this release knows layouts up to {known}: open it with the release that wrote it, or a later one"
         ),
         None,
+    )
+}
+
+/// There is no such directory.
+pub(super) fn no_directory(path: &str, directory: &Path) -> StoreError {
+    StoreError::engine(
+        TroubleKind::Other,
+        format!(
+            "cannot create `{path}`: there is no directory `{}`: create it first",
+            directory.display()
+        ),
+        None,
+    )
+}
+
+/// It may be read, and not written.
+pub(super) fn read_only(path: &str, error: io::Error) -> StoreError {
+    StoreError::engine(
+        TroubleKind::ReadOnly,
+        format!(
+            "cannot write `{path}`: the file, or its directory, is read-only for this user: allow writing to both"
+        ),
+        source(error),
     )
 }
 

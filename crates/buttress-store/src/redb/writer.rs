@@ -268,8 +268,10 @@ fn commit(shared: &Shared, batch: &mut [Box<dyn Job>]) -> Result<(), Stop> {
     let mut rows = Writing::open(&transaction)?;
     let found = load(shared, &rows)?;
     let mut meta = found;
+    // Never less: an older copy may have been put in the place of the file.
+    meta.epoch = meta.epoch.max(shared.epoch.load(Ordering::Acquire));
     // Another process may have had the file in between: what it gave away is not ours any more.
-    if reopened && meta.epoch > shared.epoch.load(Ordering::Acquire) {
+    if reopened && found.epoch > shared.epoch.load(Ordering::Acquire) {
         meta.epoch += 1;
         shared.boot.store(meta.epoch, Ordering::Release);
     }

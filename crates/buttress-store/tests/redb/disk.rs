@@ -30,7 +30,6 @@ struct State {
     left: Option<u64>,
     /// How many bytes there is room for.
     room: Option<u64>,
-    syncs: u64,
 }
 
 #[derive(Debug)]
@@ -67,8 +66,8 @@ impl Disk {
         self.state().room = bytes;
     }
 
-    pub(crate) fn syncs(&self) -> u64 {
-        self.state().syncs
+    pub(crate) fn repair(&self) {
+        self.state().left = None;
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
@@ -147,7 +146,6 @@ impl StorageBackend for Disk {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.powered()?;
-        state.syncs += 1;
         if !state.lies {
             state.durable = state.current.clone();
             state.unsynced.clear();

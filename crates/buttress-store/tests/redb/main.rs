@@ -5,6 +5,8 @@
 mod behaviour;
 mod conformance;
 mod disk;
+mod export;
 mod power;
 mod rot;
 mod support;
+mod trouble;

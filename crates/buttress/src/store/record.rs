@@ -218,6 +218,22 @@ impl Record {
         Ok(Sealed { record, digest })
     }
 
+    /// How long the stored form is that begins here, if one does; its seal may be broken all the same. `None`
+    /// too if too little is given to tell.
+    ///
+    /// For those who look for records in the ruins of a file.
+    pub fn length(bytes: &[u8]) -> Option<usize> {
+        const NUMBERS: usize = 4 + 3 * 4 + 4 * 8 + 2 * 32;
+        let mut at = MAGIC.len() + NUMBERS;
+        bytes.starts_with(MAGIC).then_some(())?;
+        for most in [MAX_NAME, MAX_NAME, MAX_NAME, MAX_PAYLOAD] {
+            let length = u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?) as usize;
+            (length <= most).then_some(())?;
+            at += 4 + length;
+        }
+        Some(at + 32)
+    }
+
     /// Reads the stored form of a record that must be this version of this workflow.
     pub fn open_at(bytes: &[u8], workflow: &WorkflowId, version: u64) -> Result<Sealed, Damage> {
         let sealed = Self::open(bytes)?;
@@ -311,6 +327,17 @@ mod tests {
         fn what_is_sealed_is_opened(record in records()) {
             let (bytes, digest) = record.seal();
             prop_assert_eq!(Record::open(&bytes), Ok(Sealed { record, digest }));
+        }
+
+        #[test]
+        fn the_length_is_told_before_the_seal_is_looked_at(record in records(), noise in any::<Vec<u8>>()) {
+            let (mut bytes, _) = record.seal();
+            let length = bytes.len();
+            let needed = length - record.payload.bytes.len() - 32;
+            prop_assert_eq!(Record::length(&bytes[..needed]), Some(length));
+            prop_assert_eq!(Record::length(&bytes[..needed - 1]), None);
+            bytes.extend_from_slice(&noise);
+            prop_assert_eq!(Record::length(&bytes), Some(length));
         }
 
         #[test]
