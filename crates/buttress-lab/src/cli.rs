@@ -1,8 +1,8 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
-use buttress_lab::{plan::MOST_REQUESTS, run::World};
+use buttress_lab::{plan::MOST_REQUESTS, run::World, store::At};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 /// Calls an unreliable tool through stacks of Buttress layers, and measures what they gain.
@@ -58,6 +58,16 @@ pub(crate) enum Command {
         #[command(flatten)]
         how: How,
     },
+    /// Look into a store of checkpoints, or tidy it by hand.
+    Store {
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
+    /// Hold a drill.
+    Drill {
+        #[command(subcommand)]
+        command: DrillCommand,
+    },
     /// List the built-in plans, or print one.
     Plans {
         /// The plan to print.
@@ -83,6 +93,142 @@ pub(crate) enum Command {
         /// `plan`, or a command.
         topic: Option<String>,
     },
+}
+
+/// PATH is a file, or the URL of a PostgreSQL server; a WORKFLOW is named NAMESPACE/WORKFLOW.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// List the workflows.
+    Ls {
+        #[command(flatten)]
+        kept: Kept,
+        /// Only those of this namespace.
+        #[arg(long)]
+        namespace: Option<String>,
+    },
+    /// Print the newest intact version of a workflow, or the one that is asked for.
+    Show {
+        #[command(flatten)]
+        kept: Kept,
+        /// The workflow.
+        workflow: String,
+        /// The version.
+        version: Option<u64>,
+    },
+    /// List the versions of a workflow, oldest first.
+    History {
+        #[command(flatten)]
+        kept: Kept,
+        /// The workflow.
+        workflow: String,
+    },
+    /// Look through all records; exits with 1 if one is damaged.
+    Verify {
+        #[command(flatten)]
+        kept: Kept,
+        /// Only this workflow.
+        workflow: Option<String>,
+    },
+    /// Copy a workflow, as it was at a version, to a new one. What was in doubt is not begun in the copy.
+    Fork {
+        #[command(flatten)]
+        kept: Kept,
+        /// The workflow.
+        workflow: String,
+        /// The version.
+        version: u64,
+        /// The name of the copy.
+        to: String,
+    },
+    /// Remove old workflows; those with a step in doubt stay.
+    Prune {
+        #[command(flatten)]
+        kept: Kept,
+        /// Only those of this namespace.
+        #[arg(long)]
+        namespace: Option<String>,
+        /// Remove ended and deleted workflows that were not written for so many days.
+        #[arg(long, value_name = "DAYS", default_value_t = 30)]
+        ended: u64,
+        /// Remove workflows that never ended and were not written for so many days; by default they stay.
+        #[arg(long, value_name = "DAYS")]
+        open: Option<u64>,
+    },
+    /// Write down what is intact, one JSON object a line, even of a file that cannot be opened.
+    Export {
+        #[command(flatten)]
+        kept: Kept,
+        /// The file to write to, instead of the standard output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// The store, and how to show it.
+#[derive(Args, Debug)]
+pub(crate) struct Kept {
+    /// A file, or the URL of a PostgreSQL server.
+    #[arg(value_name = "PATH")]
+    pub(crate) path: At,
+    /// Print JSON, one object a line.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DrillCommand {
+    /// Kill processes that do steps with effects, and see whether anything is lost or done twice.
+    ///
+    /// On both stores: in a file of its own, and on the PostgreSQL server that BUTTRESS_POSTGRES is the URL of
+    /// (in the schema `buttress_drill`). Exits with 1 if a promise was broken.
+    Crash {
+        /// How many processes to kill.
+        #[arg(long, value_name = "N", default_value_t = 200, value_parser = value_parser!(u64).range(1..=1_000_000))]
+        kills: u64,
+        /// Where all that is random comes from.
+        #[arg(long, value_name = "S", default_value_t = 1)]
+        seed: u64,
+        /// The stores.
+        #[arg(long, value_enum, default_value_t = Engines::Both)]
+        store: Engines,
+        /// How to report.
+        #[arg(long, value_enum, default_value_t = DrillFormat::Table)]
+        format: DrillFormat,
+    },
+    /// What a drill runs and kills.
+    #[command(hide = true)]
+    Child {
+        #[arg(long)]
+        store: PathBuf,
+        #[arg(long)]
+        tool: SocketAddr,
+        #[arg(long)]
+        batch: String,
+        #[arg(long)]
+        die_at: Option<String>,
+        #[arg(long, default_value_t = 1)]
+        nth: u32,
+    },
+}
+
+/// Which stores to drill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engines {
+    /// The one in a file.
+    Redb,
+    /// The one on a PostgreSQL server.
+    Postgres,
+    /// Both.
+    Both,
+}
+
+/// How to report a drill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DrillFormat {
+    /// For a terminal.
+    Table,
+    /// For programs.
+    Json,
 }
 
 #[derive(Args, Debug)]

@@ -30,14 +30,14 @@ use tokio::{
     time::sleep,
 };
 
-pub use self::{
-    engine::Engine,
-    report::{json, table},
-};
 use self::{
     child::{Trade, Work, at_the_tool, work, workflow},
     point::{Fate, Point},
     tool::{Moment, Tool},
+};
+pub use self::{
+    engine::{Engine, SERVER},
+    report::{json, table},
 };
 use crate::run::Stop;
 
@@ -239,7 +239,8 @@ impl<'a> Batch<'a> {
         let serving = tokio::spawn(serving);
         let mut child = self.spawn(at, death)?;
         let striking = strike(self.tool.clone(), death);
-        let lines = child.stdout.take().ok_or_else(|| Failure("no pipe to the child".to_owned()))?;
+        let lines =
+            child.stdout.take().ok_or_else(|| Failure("no pipe to the child".to_owned()))?;
         let mut lines = BufReader::new(lines).lines();
         let mut striking = std::pin::pin!(striking);
         let mut struck = false;
@@ -270,7 +271,8 @@ impl<'a> Batch<'a> {
             stderr.read_to_string(&mut words).await?;
         }
         let words = words.trim();
-        Err(Failure(format!("a process of the drill ended by itself, with {status}: {words}")).into())
+        Err(Failure(format!("a process of the drill ended by itself, with {status}: {words}"))
+            .into())
     }
 
     fn spawn(&self, tool: SocketAddr, death: Option<Death>) -> io::Result<Child> {
@@ -281,6 +283,9 @@ impl<'a> Batch<'a> {
             && !point.at_the_tool()
         {
             command.args(["--die-at", point.as_str(), "--nth", &nth.to_string()]);
+        }
+        if let Engine::Postgres(url) = self.engine {
+            command.env(SERVER, url);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.kill_on_drop(true).spawn()

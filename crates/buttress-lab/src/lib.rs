@@ -26,6 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod drill;
 mod meter;
 pub mod plan;
 pub mod plans;
@@ -35,4 +36,5 @@ mod seed;
 pub mod series;
 mod stack;
 pub mod stats;
+pub mod store;
 mod wire;

@@ -1,6 +1,8 @@
 //! The lab: runs experiments on Buttress stacks over an unreliable tool, and draws the reports.
 
 mod cli;
+mod hold;
+mod keep;
 mod output;
 mod progress;
 mod signal;
@@ -43,6 +45,8 @@ fn obey(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Failover { how } => experiment(&built_in(plans::FAILOVER)?, &how),
         Command::Integrated { how } => experiment(&built_in(plans::INTEGRATED)?, &how),
         Command::Overload { how } => experiment(&built_in(plans::OVERLOAD)?, &how),
+        Command::Store { command } => keep::obey(command),
+        Command::Drill { command } => hold::obey(command),
         Command::Plans { name: None } => list(),
         Command::Plans { name: Some(name) } => show(&name),
         Command::ServeTool { port, seed, plan, tool } => {

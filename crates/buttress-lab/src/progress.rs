@@ -38,3 +38,41 @@ impl Drop for Bar {
         self.bar.finish_and_clear();
     }
 }
+
+/// How many there have been, on a terminal.
+#[derive(Debug)]
+pub(crate) struct Counter(ProgressBar);
+
+impl Counter {
+    /// Of an unknown number.
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self::styled(ProgressBar::no_length(), "{pos} {msg}", what)
+    }
+
+    /// Of so many.
+    pub(crate) fn of(most: u64, what: &'static str) -> Self {
+        Self::styled(
+            ProgressBar::new(most),
+            "{bar:40} {pos} of {len} {msg}  about {eta} left",
+            what,
+        )
+    }
+
+    fn styled(bar: ProgressBar, style: &str, what: &'static str) -> Self {
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        Self(bar)
+    }
+
+    pub(crate) fn at(&self, count: u64) {
+        self.0.set_position(count);
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -3,15 +3,13 @@
 mod open;
 mod show;
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt};
 
-use buttress::store::{
-    Finding, IdempotencyKey, Pruned, Sealed, Store, StoreError, Summary, Version, WorkflowId,
-};
+use buttress::store::{Finding, Sealed, Store, StoreError, Summary, Version, WorkflowId};
 
 pub use self::{
-    open::{Kept, open},
-    show::{Look, at},
+    open::{Ages, At, open},
+    show::Look,
 };
 
 /// How many are asked for at a time.
@@ -34,7 +32,10 @@ pub struct Misnamed(String);
 impl fmt::Display for Misnamed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(name) = self;
-        write!(f, "which namespace? write {name:?} as NAMESPACE/WORKFLOW, as `lab store ls` prints it")
+        write!(
+            f,
+            "which namespace? write {name:?} as NAMESPACE/WORKFLOW, as `lab store ls` prints it"
+        )
     }
 }
 
@@ -136,13 +137,28 @@ pub async fn verify(
     Ok(checked)
 }
 
-/// Removes what the retention of the store allows.
-pub async fn prune(store: &dyn Store, namespace: Option<&str>) -> Result<Pruned, StoreError> {
-    store.prune(namespace).await
+/// What is intact, one JSON object a line, and how many records are not.
+pub async fn export(store: &dyn Store) -> Result<(String, u64), StoreError> {
+    let (mut text, mut bad) = (String::new(), 0);
+    for summary in list(store, None).await? {
+        text += &format!("{}\n", kind("workflow", show::workflow(&summary)));
+        for version in history(store, &summary.workflow).await? {
+            let line = match version {
+                Version::Intact(record) => kind("record", show::record(&record)),
+                Version::Damaged(finding) => {
+                    bad += 1;
+                    let mut line = show::damaged(&finding);
+                    line["workflow"] = summary.workflow.to_string().into();
+                    kind("damaged", line)
+                }
+            };
+            text += &format!("{line}\n");
+        }
+    }
+    Ok((text, bad))
 }
 
-/// What the tool knows a record's step by. It needs the lineage, which a begun step tells.
-pub type Key = IdempotencyKey;
-
-/// The store that all commands look into.
-pub type Opened = Arc<dyn Store>;
+fn kind(kind: &str, mut line: serde_json::Value) -> serde_json::Value {
+    line["kind"] = kind.into();
+    line
+}

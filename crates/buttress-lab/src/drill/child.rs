@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     net::SocketAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use buttress::{
@@ -19,6 +20,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use tokio::task::{JoinSet, LocalSet};
 use tower::{BoxError, Service, ServiceExt, service_fn};
 
 use super::{
@@ -74,13 +76,19 @@ type Http = Client<HttpConnector, Empty<Bytes>>;
 
 /// Does all steps of all workflows, the workflows at once, and says so line by line:
 /// `told WORKFLOW STEP RECEIPT` for what was acknowledged, `doubt WORKFLOW STEP` for what was not done.
-pub(crate) async fn work(store: Arc<dyn Store>, work: Work, fate: Arc<Fate>) -> Result<(), BoxError> {
-    let journal = Journal::new(store).namespace("drill").ttl(std::time::Duration::from_millis(300));
+pub(crate) async fn work(
+    store: Arc<dyn Store>,
+    work: Work,
+    fate: Arc<Fate>,
+) -> Result<(), BoxError> {
+    let journal = Journal::new(store).namespace("drill").ttl(Duration::from_millis(500));
     let client: Http = Client::builder(TokioExecutor::new()).build_http();
-    let mut running = tokio::task::JoinSet::new();
+    let local = LocalSet::new();
+    let mut running = JoinSet::new();
     for number in 0..work.workflows {
-        let (journal, client, work, fate) = (journal.clone(), client.clone(), work.clone(), fate.clone());
-        running.spawn(async move {
+        let (journal, client, work, fate) =
+            (journal.clone(), client.clone(), work.clone(), fate.clone());
+        let doing = async move {
             let name = workflow(&work.batch, number);
             for step in 0..work.steps {
                 let way = Way { journal: &journal, client: &client, tool: work.tool, fate: &fate };
@@ -89,12 +97,16 @@ pub(crate) async fn work(store: Arc<dyn Store>, work: Work, fate: Arc<Fate>) -> 
                 fate.pass(Point::Told);
             }
             Ok::<_, BoxError>(())
-        });
+        };
+        running.spawn_local_on(doing, &local);
     }
-    while let Some(done) = running.join_next().await {
-        done??;
-    }
-    Ok(())
+    let all = async {
+        while let Some(done) = running.join_next().await {
+            done??;
+        }
+        Ok(())
+    };
+    local.run_until(all).await
 }
 
 /// One write a line: the reader never sees half of one that was not cut off by death.
@@ -142,28 +154,29 @@ impl Way<'_> {
 
     async fn probed(&self, workflow: &str, step: u32, place: String) -> Result<Receipt, BoxError> {
         let landed = self.tool(Method::GET, "landed");
-        let layer = self.layer(Effects::SideEffect(InDoubt::Fail)).probe(move |step: &Step<String>, _| {
-            let looking = landed.clone().oneshot(step.clone());
-            async move {
-                match looking.await {
-                    Ok(receipt) => Ok(Landing::Landed(receipt)),
-                    Err(error) if error.is::<Nothing>() => Ok(Landing::Absent),
-                    Err(error) => Err(error),
+        let layer =
+            self.layer(Effects::SideEffect(InDoubt::Fail)).probe(move |step: &Step<String>, _| {
+                let looking = landed.clone().oneshot(step.clone());
+                async move {
+                    match looking.await {
+                        Ok(receipt) => Ok(Landing::Landed(receipt)),
+                        Err(error) if error.is::<Nothing>() => Ok(Landing::Absent),
+                        Err(error) => Err(error),
+                    }
                 }
-            }
-        });
+            });
         call(layer, self.tool(Method::POST, "blind"), workflow, step, place).await
     }
 
     fn layer(&self, effects: Effects) -> CheckpointLayer {
         let fate = self.fate.clone();
-        CheckpointLayer::new(self.journal.clone(), effects).name("drill").observe(
-            move |_: Teller<'_>, event: &Event| match event {
-                Event::Intended { .. } => fate.pass(Point::Intended),
-                Event::Recorded { .. } => fate.pass(Point::Recorded),
-                _ => {}
-            },
-        )
+        // A process that died holds its workflows for a while yet, where the store outlives it.
+        let layer = CheckpointLayer::new(self.journal.clone(), effects).wait_in_flight();
+        layer.name("drill").observe(move |_: Teller<'_>, event: &Event| match event {
+            Event::Intended { .. } => fate.pass(Point::Intended),
+            Event::Recorded { .. } => fate.pass(Point::Recorded),
+            _ => {}
+        })
     }
 
     fn tool(
@@ -179,8 +192,9 @@ impl Way<'_> {
         service_fn(move |step: Step<String>| {
             let (client, fate, method) = (client.clone(), fate.clone(), method.clone());
             async move {
-                let mut request =
-                    Request::builder().method(method).uri(format!("http://{tool}/{path}/{}", step.request));
+                let mut request = Request::builder()
+                    .method(method)
+                    .uri(format!("http://{tool}/{path}/{}", step.request));
                 if let Some(key) = &step.key {
                     request = request.header("idempotency-key", key.to_string());
                 }
@@ -200,7 +214,13 @@ impl Way<'_> {
     }
 }
 
-async fn call<L, S>(layer: L, tool: S, workflow: &str, step: u32, place: String) -> Result<Receipt, BoxError>
+async fn call<L, S>(
+    layer: L,
+    tool: S,
+    workflow: &str,
+    step: u32,
+    place: String,
+) -> Result<Receipt, BoxError>
 where
     L: tower::Layer<S>,
     L::Service: Service<Step<String>, Response = Receipt, Error = BoxError>,

@@ -156,7 +156,10 @@ async fn blind(
     Json(tool.answer(&step, key(&headers), None).await)
 }
 
-async fn landed(State(tool): State<Tool>, Path(step): Path<String>) -> Result<Json<Receipt>, StatusCode> {
+async fn landed(
+    State(tool): State<Tool>,
+    Path(step): Path<String>,
+) -> Result<Json<Receipt>, StatusCode> {
     tool.books().receipts.get(&step).copied().map(Json).ok_or(StatusCode::NOT_FOUND)
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use buttress::store::{Finding, Payload, Sealed, Summary, Version};
+use buttress::store::{Finding, Payload, Pruned, Sealed, Summary, Version};
 use serde_json::{Value, json};
 
 use super::Checked;
@@ -95,6 +95,15 @@ impl Look {
         text
     }
 
+    /// How much was removed.
+    pub fn pruned(self, pruned: &Pruned) -> String {
+        let Pruned { workflows, records } = pruned;
+        match self {
+            Self::Json => lines([json!({"workflows": workflows, "records": records})].into_iter()),
+            Self::Table => format!("{workflows} workflows removed, with {records} records\n"),
+        }
+    }
+
     /// What a look through a store found.
     pub fn checked(self, checked: &Checked) -> String {
         let findings = checked.findings.iter();
@@ -126,13 +135,16 @@ impl Look {
         text += &format!("{records} records of {workflows} workflows: ");
         text += &match checked.findings.len() + checked.failed.len() {
             0 => "all as they were written\n".to_owned(),
-            n => format!("{n} damaged; steps whose outcome is damaged are in doubt, the rest is served from older versions\n"),
+            n => format!(
+                "{n} damaged; steps whose outcome is damaged are in doubt, the rest is served from older versions\n"
+            ),
         };
         text
     }
 }
 
-fn workflow(summary: &Summary) -> Value {
+/// A workflow as an object.
+pub(super) fn workflow(summary: &Summary) -> Value {
     json!({
         "namespace": &*summary.workflow.namespace,
         "workflow": &*summary.workflow.workflow,
@@ -146,7 +158,8 @@ fn workflow(summary: &Summary) -> Value {
     })
 }
 
-fn record(sealed: &Sealed) -> Value {
+/// A version as an object.
+pub(super) fn record(sealed: &Sealed) -> Value {
     json!({
         "namespace": &*sealed.workflow.namespace,
         "workflow": &*sealed.workflow.workflow,
@@ -165,7 +178,8 @@ fn record(sealed: &Sealed) -> Value {
     })
 }
 
-fn damaged(finding: &Finding) -> Value {
+/// What is wrong as an object.
+pub(super) fn damaged(finding: &Finding) -> Value {
     json!({"version": finding.version, "damage": finding.damage.to_string()})
 }
 
@@ -188,7 +202,7 @@ fn lines(values: impl Iterator<Item = Value>) -> String {
 }
 
 /// Milliseconds since 1970 as a date and a time of day.
-pub fn at(millis: u64) -> String {
+fn at(millis: u64) -> String {
     // Beyond the year 9999 there is no date to be had, and no clock that is right.
     const LAST: u64 = 253_402_300_799_000;
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(millis.min(LAST)))
