@@ -106,6 +106,7 @@
 //!
 //! Requires the feature `serde`.
 
+mod clerk;
 mod codec;
 mod course;
 mod detach;
