@@ -149,7 +149,10 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.shared.queue.close();
         let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
+        if let Some(writer) = writer
+            // A hook may have had the last of all clones.
+            && writer.thread().id() != std::thread::current().id()
+        {
             // Its panics are caught.
             let _ = writer.join();
         }

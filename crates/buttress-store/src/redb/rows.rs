@@ -145,6 +145,12 @@ impl<T: ReadableTable<Bytes, Bytes>> Rows<T> {
         }
     }
 
+    /// Whether the head that the workflow came into being with is kept.
+    pub(super) fn is_born(&self, workflow: &WorkflowId) -> Result<bool, StorageError> {
+        let birth = self.births.get(key::workflow(workflow).as_slice())?;
+        Ok(birth.is_some_and(|bytes| open_head(bytes.value(), workflow).is_ok()))
+    }
+
     /// The highest version that a step of the workflow points to.
     fn newest_pointed(&self, workflow: &[u8]) -> Result<u64, StorageError> {
         let mut newest = 0;

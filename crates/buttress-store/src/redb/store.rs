@@ -483,10 +483,12 @@ impl Store for RedbStore {
                 let loaded = rows.head(workflow, self.now(), self.next())?;
                 let head = loaded.head.ok_or_else(|| missing(workflow, None))?;
                 let steps = rows.steps(workflow)?;
+                // What a head is put together from: without it the next damage would be beyond repair.
+                let born = head.life == Life::Deleted || rows.is_born(workflow)?;
                 let rows = rows.raw(workflow, 0, u64::MAX)?;
                 let mut audit =
                     sound!(rows, workflow, |records| ledger::audit(&head, records, steps));
-                if loaded.rebuilt {
+                if loaded.rebuilt || !born {
                     audit.findings.insert(0, Finding { version: 0, damage: Damage::Digest });
                 }
                 Ok(audit)
