@@ -78,6 +78,7 @@ macro_rules! __conformance_cases {
                 a_lease_given_back_is_free
                 epochs_are_never_handed_out_twice
                 workers_claim_what_is_open_and_free
+                what_ran_out_is_taken_over_even_by_its_owner
                 workers_claim_what_waited_longest
                 one_without_a_lease_takes_none_away
                 a_lease_is_not_of_another_workflow

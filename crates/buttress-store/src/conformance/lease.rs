@@ -5,7 +5,9 @@ use buttress::store::{Begun, Claim, Entry, Life, Retention, Store, StoreError};
 use super::{
     Outcome, Subject,
     say::At,
-    scene::{BRIEF, LONG, NAMESPACE, Scene, attempt, held, intend, owner, state, take, workflow},
+    scene::{
+        BRIEF, LONG, NAMESPACE, Scene, attempt, done, held, intend, owner, state, take, workflow,
+    },
 };
 
 pub(super) async fn a_lease_is_exclusive<S: Subject>(subject: &S) -> Outcome {
@@ -171,6 +173,24 @@ pub(super) async fn workers_claim_what_is_open_and_free<S: Subject>(subject: &S)
     }
     let lease = store.claim("elsewhere", &owner("other"), LONG).await.at("claiming")?;
     same!(lease.map(|lease| lease.workflow), Some(elsewhere), "what is free elsewhere");
+    Ok(())
+}
+
+pub(super) async fn what_ran_out_is_taken_over_even_by_its_owner<S: Subject>(
+    subject: &S,
+) -> Outcome {
+    let scene = Scene::set(subject).await?;
+    let (store, order, worker) = (&scene.store, workflow("order"), owner("worker"));
+    scene.save(&order, "state", "1").await?;
+    let first = store.claim(NAMESPACE, &worker, BRIEF).await.at("claiming")?.at("claiming")?;
+    let ticket = scene.fresh(&intend(&order, "pay", held(&first))).await?;
+    scene.outlast().await;
+    // Another task of the same worker: the first may only be slow.
+    let second = store.claim(NAMESPACE, &worker, LONG).await.at("claiming")?.at("claiming")?;
+    ensure!(second.epoch > first.epoch, "two tasks have epoch {}", second.epoch);
+    let late = store.complete(&ticket, done("late")).await;
+    refused!(late, StoreError::Fenced { .. }, "completing under what ran out");
+    scene.pending(&intend(&order, "pay", held(&second))).await?;
     Ok(())
 }
 

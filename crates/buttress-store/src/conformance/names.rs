@@ -7,7 +7,7 @@ use buttress::store::{Append, Claim, MAX_NAME, StepId, Store, StoreError, Workfl
 use super::{
     Outcome, Subject,
     say::At,
-    scene::{LONG, NAMESPACE, Scene, attempt, done, intend, state, take, text, workflow},
+    scene::{LONG, NAMESPACE, Scene, attempt, done, intend, owner, state, take, text, workflow},
 };
 
 pub(super) async fn unusual_names_are_names<S: Subject>(subject: &S) -> Outcome {
@@ -78,21 +78,18 @@ pub(super) async fn unusual_names_are_names<S: Subject>(subject: &S) -> Outcome 
 
 pub(super) async fn the_longest_names_are_taken<S: Subject>(subject: &S) -> Outcome {
     let scene = Scene::set(subject).await?;
-    let bytes = "x".repeat(MAX_NAME);
-    let letters = "é".repeat(MAX_NAME / 2);
-    for name in [bytes, letters] {
+    let letters = |letter: &str| letter.repeat(MAX_NAME / letter.len());
+    for (name, other) in [(letters("x"), letters("y")), (letters("é"), letters("è"))] {
         let id = WorkflowId::new(name.as_str(), name.as_str());
         let claim = Claim::Take { owner: name.as_str().into(), ttl: LONG };
         let begin = intend(&id, StepId::new(name.as_str()).occurrence(u32::MAX), claim);
         scene.step(&begin, "done").await?;
         scene.completed(&begin).await?;
-        same!(scene.summary(&id).await?.held.at("who holds it")?.0, name.into(), "the owner");
-        let copy =
-            WorkflowId::new(id.namespace.clone(), format!("{:.511}y", &*id.workflow.repeat(2)));
-        if copy.workflow.len() <= MAX_NAME {
-            let forked = scene.store.fork(&id, 2, &copy).await.at("forking")?.forked;
-            same!(forked, Some((id.workflow.clone(), 2)), "where it comes from");
-        }
+        same!(scene.summary(&id).await?.held.at("who holds it")?.0, owner(&name), "the owner");
+        let copy = WorkflowId::new(name.as_str(), other);
+        let forked = scene.store.fork(&id, 2, &copy).await.at("forking")?.forked;
+        same!(forked, Some((id.workflow.clone(), 2)), "where it comes from");
+        scene.sound(&copy, 1).await?;
         scene.sound(&id, 2).await?;
     }
     Ok(())

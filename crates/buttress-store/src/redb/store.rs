@@ -198,15 +198,8 @@ impl Store for RedbStore {
                 let owner = owner.clone();
                 let lease = self.write(0, move |view| {
                     // Another may have been quicker, even one of the same name.
-                    match view.head(&workflow, now)? {
-                        Some(head) if ledger::claimable(&head, now) => {
-                            let acquire = |head, _, next| {
-                                ledger::acquire(head, &workflow, &owner, ttl, now, next)
-                            };
-                            view.decide(&workflow, None, now, acquire).map(Some)
-                        }
-                        _ => Ok(None),
-                    }
+                    let claim = |head, _, next| ledger::claim(head, &owner, ttl, now, next);
+                    view.decide(&workflow, None, now, claim)
                 });
                 if let Some(lease) = lease.await? {
                     return Ok(Some(lease));

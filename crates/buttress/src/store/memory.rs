@@ -266,9 +266,8 @@ impl Store for MemoryStore {
                 .min_by_key(|head| head.touched);
             let Some(workflow) = free.map(|head| head.workflow.clone()) else { return Ok(None) };
             kept.decide(&workflow, None, now, &self.shared.retention, |head, _, now, next| {
-                ledger::acquire(head, &workflow, owner, ttl, now, next)
+                ledger::claim(head, owner, ttl, now, next)
             })
-            .map(Some)
         })
     }
 

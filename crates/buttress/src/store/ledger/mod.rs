@@ -6,7 +6,7 @@
 //!
 //! | operation | reads | decided by |
 //! |---|---|---|
-//! | acquire, claim, renew, release, finish, delete | the head | [`acquire`], [`claimable`], [`renew`], [`release`], [`finish`], [`delete`] |
+//! | acquire, claim, renew, release, finish, delete | the head | [`acquire`], [`claim`], [`renew`], [`release`], [`finish`], [`delete`] |
 //! | begin, complete, append | the head and the slot of the step | [`begin`], [`complete`], [`append`] |
 //! | fork | both heads, the records of the source | [`fork`] |
 //! | latest, verify | the records | [`latest`], [`audit`] |
@@ -20,7 +20,7 @@ mod step;
 
 pub use self::{
     history::{audit, fork, latest},
-    lease::{acquire, claimable, delete, finish, release, renew},
+    lease::{acquire, claim, claimable, delete, finish, release, renew},
     rebuild::rebuild,
     retention::expires,
     step::{append, begin, complete},
