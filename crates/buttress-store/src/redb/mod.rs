@@ -4,12 +4,15 @@ mod clock;
 mod export;
 mod file;
 mod key;
+mod look;
 mod meta;
 mod options;
 mod overlay;
 mod queue;
 mod rows;
 mod scrub;
+mod sound;
+mod start;
 mod store;
 mod trouble;
 mod writer;
@@ -149,7 +152,10 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.shared.queue.close();
         let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
+        if let Some(writer) = writer
+            // A hook may have had the last of all clones.
+            && writer.thread().id() != std::thread::current().id()
+        {
             // Its panics are caught.
             let _ = writer.join();
         }

@@ -11,21 +11,18 @@ use std::{
     thread,
 };
 
-use ::redb::{ReadableTableMetadata as _, StorageBackend, TableHandle as _};
+use ::redb::StorageBackend;
 use buttress::{
     Observe, Tracing,
-    store::{Head, Retention, StoreError, TroubleKind},
+    store::{Retention, StoreError, TroubleKind},
 };
 
 use super::{
     Point, RedbStore,
     clock::Clock,
     file::{File, Source},
-    meta::{LAYOUT, LEAP, Meta},
     queue::Queue,
-    rows::{self, Writing},
-    scrub,
-    trouble::{self, Stop},
+    start, trouble,
     writer::{self, Shared},
 };
 
@@ -128,17 +125,17 @@ impl Options {
 
     /// Opens the store in a file, which comes into being if there is none. See [`RedbStore::open`].
     pub fn open(self, path: impl Into<PathBuf>) -> Result<RedbStore, StoreError> {
-        self.start(Source::File(path.into()))
+        self.open_source(Source::File(path.into()))
     }
 
     /// Opens the store on a storage of your own, such as a simulated disk.
     ///
     /// After an error of the storage it is closed and used again, so `close` should release its locks only.
     pub fn open_backend(self, backend: impl StorageBackend) -> Result<RedbStore, StoreError> {
-        self.start(Source::Disk(Arc::new(backend)))
+        self.open_source(Source::Disk(Arc::new(backend)))
     }
 
-    fn start(self, source: Source) -> Result<RedbStore, StoreError> {
+    fn open_source(self, source: Source) -> Result<RedbStore, StoreError> {
         source.prepare()?;
         let check = source.len() < self.check_below;
         let (database, suspect) = match source.start(self.cache, check) {
@@ -156,9 +153,9 @@ impl Options {
             boot: AtomicU64::new(0),
         });
         let path = &*shared.file.name;
-        let booted = catch_unwind(AssertUnwindSafe(|| boot(&shared, suspect)));
-        let meta = match booted {
-            Ok(booted) => booted.map_err(|stop| stop.tell(path))?,
+        let started = catch_unwind(AssertUnwindSafe(|| start::start(&shared, suspect)));
+        let meta = match started {
+            Ok(started) => started.map_err(|stop| stop.tell(path))?,
             Err(payload) => return Err(trouble::panicked(path, &*payload)),
         };
         shared.epoch.store(meta.epoch, Ordering::Release);
@@ -176,78 +173,6 @@ impl Options {
 
 fn is_damage(error: &StoreError) -> bool {
     matches!(error, StoreError::Engine(trouble) if trouble.kind == TroubleKind::Damaged)
-}
-
-/// Makes the tables if there are none, brings an older layout up to date, and starts the lease clock: a
-/// start takes an epoch, so it is told from every other, and the leases of earlier ones are over.
-fn boot(shared: &Shared, suspect: bool) -> Result<Meta, Stop> {
-    let transaction = shared.file.write()?;
-    let path = &*shared.file.name;
-    let mut rows = {
-        // Before any other table is opened: in a newer layout they may be of another kind.
-        let mut meta = transaction.open_table(rows::META)?;
-        match rows::meta(&meta)? {
-            Some(Ok(Meta { layout, .. })) if layout > LAYOUT => {
-                return Err(trouble::newer(path, layout, LAYOUT).into());
-            }
-            Some(_) => {}
-            None => {
-                let mut names = transaction.list_tables()?.map(|table| table.name().to_owned());
-                if names.any(|name| !rows::is_ours(&name)) {
-                    return Err(trouble::foreign(path).into());
-                }
-                // Of an empty file, or of one that lost it.
-                rows::put_meta(&mut meta, Meta::NEW)?;
-            }
-        }
-        drop(meta);
-        if suspect {
-            for version in scrub::scrub(&transaction)? {
-                shared.tell_damage(version);
-            }
-        }
-        Writing::open(&transaction)?
-    };
-    let mut meta = match rows::meta(&rows.meta)? {
-        Some(Ok(meta)) if meta.epoch > 0 || rows.heads.is_empty()? => meta,
-        _ => {
-            shared.tell_damage(0);
-            Meta { epoch: highest(&rows)?.saturating_add(LEAP), ..Meta::NEW }
-        }
-    };
-    migrate(&mut meta, path)?;
-    meta.epoch += 1;
-    rows::put_meta(&mut rows.meta, meta)?;
-    drop(rows);
-    transaction.commit()?;
-    Ok(meta)
-}
-
-/// The highest epoch that any head tells of.
-fn highest(rows: &Writing<'_>) -> Result<u64, Stop> {
-    use ::redb::ReadableTable as _;
-    let mut highest = 0;
-    for row in rows.heads.iter()? {
-        let (_, bytes) = row?;
-        if let Ok(head) = Head::open(bytes.value()) {
-            highest = highest.max(head.epoch).max(head.born);
-        }
-    }
-    Ok(highest)
-}
-
-/// Brings what an older release wrote to the present layout, one layout at a time, in the transaction of
-/// the start: all of it or nothing. There has been one layout so far.
-fn migrate(meta: &mut Meta, path: &str) -> Result<(), Stop> {
-    match meta.layout {
-        LAYOUT => Ok(()),
-        older => Err(StoreError::engine(
-            TroubleKind::Format,
-            format!("`{path}` has layout {older}, which no release has written: it is not a store"),
-            None,
-        )
-        .into()),
-    }
 }
 
 impl fmt::Debug for Options {

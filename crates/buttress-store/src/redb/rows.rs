@@ -9,17 +9,17 @@
 //! | `steps` | workflow, step | the version of its newest record, with a check |
 
 use ::redb::{
-    AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, StorageError, Table,
-    TableDefinition, WriteTransaction,
+    ReadOnlyTable, ReadTransaction, ReadableTable, StorageError, Table, TableDefinition,
+    WriteTransaction,
 };
 use buttress::store::{
     Damage, Digest, Head, Now, Record, Retention, Sealed, StepId, StoreError, WorkflowId,
     ledger::{self, Slot, Written},
 };
 
-use super::{key, meta::Meta, trouble::Stop};
+use super::{key, meta::Meta, sound::sound, trouble::Stop};
 
-type Bytes = &'static [u8];
+pub(super) type Bytes = &'static [u8];
 type Definition = TableDefinition<'static, Bytes, Bytes>;
 
 pub(super) const META: Definition = TableDefinition::new("meta");
@@ -126,13 +126,10 @@ impl<T: ReadableTable<Bytes, Bytes>> Rows<T> {
             Some(birth) => {
                 let newest = self.newest_pointed(&at)?;
                 let records = self.raw(workflow, 0, u64::MAX)?;
-                let mut failed = None;
-                let records = Sound::new(records, &at, &mut failed);
-                let head = ledger::rebuild(birth, records, newest, now, next);
-                match failed {
-                    Some(error) => Err(error.into()),
-                    None => Ok(Loaded { head: Some(head), rebuilt: true }),
-                }
+                let head = sound(records, workflow, |records| {
+                    ledger::rebuild(birth, records, newest, now, next)
+                })?;
+                Ok(Loaded { head: Some(head), rebuilt: true })
             }
             // Nobody has heard of it.
             None if damage == Damage::Missing
@@ -143,6 +140,12 @@ impl<T: ReadableTable<Bytes, Bytes>> Rows<T> {
             // Without its birth the keys of its steps are lost, and what is in doubt would be done twice.
             None => Err(corrupt(damage).into()),
         }
+    }
+
+    /// Whether the head that the workflow came into being with is kept.
+    pub(super) fn is_born(&self, workflow: &WorkflowId) -> Result<bool, StorageError> {
+        let birth = self.births.get(key::workflow(workflow).as_slice())?;
+        Ok(birth.is_some_and(|bytes| open_head(bytes.value(), workflow).is_ok()))
     }
 
     /// The highest version that a step of the workflow points to.
@@ -319,40 +322,4 @@ pub(super) fn open_pointer(bytes: &[u8], at: &[u8]) -> Option<u64> {
     let (version, _) = bytes.split_first_chunk::<8>()?;
     let version = u64::from_le_bytes(*version);
     (bytes == seal_pointer(version, at)).then_some(version)
-}
-
-type Row<'a> = (AccessGuard<'a, Bytes>, AccessGuard<'a, Bytes>);
-
-/// Rows of records for a reader that knows of no errors of the engine: it ends at the first, which is kept.
-pub(super) struct Sound<'a, I> {
-    rows: I,
-    workflow: &'a [u8],
-    failed: &'a mut Option<StorageError>,
-}
-
-impl<'a, I> Sound<'a, I> {
-    pub(super) fn new(rows: I, workflow: &'a [u8], failed: &'a mut Option<StorageError>) -> Self {
-        Self { rows, workflow, failed }
-    }
-}
-
-impl<'r, I: Iterator<Item = Result<Row<'r>, StorageError>>> Iterator for Sound<'_, I> {
-    type Item = (u64, Vec<u8>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            match self.rows.next()? {
-                Ok((at, bytes)) => {
-                    // A key of another length was changed on the disk; what it held is missed elsewhere.
-                    if let Some(version) = key::version(at.value(), self.workflow) {
-                        return Some((version, bytes.value().to_vec()));
-                    }
-                }
-                Err(error) => {
-                    *self.failed = Some(error);
-                    return None;
-                }
-            }
-        }
-    }
 }

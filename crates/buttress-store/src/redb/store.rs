@@ -2,131 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ::redb::StorageError;
 use buttress::store::{
-    Append, Audit, Begin, Begun, Damage, Entry, Finding, Found, Head, Lease, Life, Pending, Pruned,
-    Record, Sealed, Settled, StepId, Store, StoreError, Summary, Ticket, Version, WorkflowId,
-    ledger::{self, Decided, Slot},
+    Append, Audit, Begin, Begun, Claim, Damage, Entry, Finding, Found, Head, Lease, Life, Pending,
+    Pruned, Record, Sealed, Settled, StepId, Store, StoreError, Summary, Ticket, Version,
+    WorkflowId, ledger,
 };
 
-use super::{
-    RedbStore, key,
-    rows::{Loaded, Placed, Reading, Sound, open_head},
-    trouble::Stop,
-};
+use super::{RedbStore, key, look::repaired, sound::sound, trouble::Stop};
 
 fn missing(workflow: &WorkflowId, version: Option<u64>) -> StoreError {
     StoreError::NotFound { workflow: workflow.clone(), version }
-}
-
-impl RedbStore {
-    /// Changes the stored bytes of a version, or removes them, as a failing disk would. Says whether there were any.
-    ///
-    /// For tests of what happens then.
-    pub async fn replace(
-        &self,
-        workflow: &WorkflowId,
-        version: u64,
-        change: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>,
-    ) -> Result<bool, StoreError> {
-        let at = key::record(key::workflow(workflow), version);
-        let found = self
-            .read(|rows| Ok(rows.records.get(at.as_slice())?.map(|bytes| bytes.value().to_vec())))
-            .await?;
-        let Some(bytes) = found else { return Ok(false) };
-        let changed = change(bytes);
-        self.write(0, move |view| {
-            match changed {
-                Some(bytes) => view.rows.records.insert(at.as_slice(), bytes.as_slice())?,
-                None => view.rows.records.remove(at.as_slice())?,
-            };
-            Ok(true)
-        })
-        .await
-    }
-
-    /// What can be said of a step without writing anything; `None` if that takes the writer.
-    async fn begun(&self, begin: &Begin) -> Result<Option<Begun>, StoreError> {
-        let (now, next) = (self.now(), self.next());
-        self.read(|rows| {
-            let Loaded { head, rebuilt: false } = rows.head(&begin.workflow, now, next)? else {
-                return Ok(None);
-            };
-            let slot = match &head {
-                None => Slot::Empty,
-                Some(_) => match rows.slot(&begin.workflow, &begin.step)? {
-                    Placed { slot, searched: false } => slot,
-                    Placed { searched: true, .. } => return Ok(None),
-                },
-            };
-            match ledger::begin(head, slot, begin, now, next)? {
-                Decided { reply, head: None, .. } => Ok(Some(reply)),
-                _ => Ok(None),
-            }
-        })
-        .await
-    }
-
-    /// The head of a workflow that is looked at.
-    fn head(&self, rows: &Reading, workflow: &WorkflowId) -> Result<Option<Head>, Stop> {
-        let loaded = rows.head(workflow, self.now(), self.next())?;
-        if loaded.rebuilt {
-            self.open.shared.tell_damage(0);
-        }
-        Ok(loaded.head)
-    }
-
-    /// The heads of a range of keys, put together from what else is kept where they have rotten; of a
-    /// workflow beyond repair, the error.
-    fn heads<'r>(
-        &'r self,
-        rows: &'r Reading,
-        namespace: Option<&str>,
-        after: Option<&WorkflowId>,
-    ) -> Result<impl Iterator<Item = Result<Head, Stop>> + 'r, StorageError> {
-        let mut from = namespace.map(key::namespace).unwrap_or_default();
-        let to = key::after(from.clone());
-        if let Some(after) = after {
-            from = from.max(key::after(key::workflow(after)));
-        }
-        let to = to.max(from.clone());
-        let range = rows.heads.range::<&[u8]>(from.as_slice()..to.as_slice())?;
-        Ok(range.filter_map(move |row| {
-            let (at, bytes) = match row {
-                Ok(row) => row,
-                Err(error) => return Some(Err(error.into())),
-            };
-            // A key that names nothing was changed on the disk.
-            let (workflow, _) = key::split(at.value())?;
-            match open_head(bytes.value(), &workflow) {
-                Ok(head) => Some(Ok(head)),
-                Err(_) => self.head(rows, &workflow).transpose(),
-            }
-        }))
-    }
-}
-
-/// A head, `None` of a workflow beyond repair: one is no reason to leave the others.
-fn repaired(head: Result<Head, Stop>) -> Result<Option<Head>, Stop> {
-    match head {
-        Ok(head) => Ok(Some(head)),
-        Err(Stop::Refused(StoreError::Corrupt { .. })) => Ok(None),
-        Err(stop) => Err(stop),
-    }
-}
-
-/// Runs a reader that knows of no errors of the engine over the rows of records.
-macro_rules! sound {
-    ($rows:expr, $workflow:expr, |$records:ident| $read:expr) => {{
-        let prefix = key::workflow($workflow);
-        let mut failed = None;
-        let $records = Sound::new($rows, &prefix, &mut failed);
-        let done = $read;
-        match failed {
-            Some(error) => return Err(error.into()),
-            None => done,
-        }
-    }};
 }
 
 impl Store for RedbStore {
@@ -250,11 +135,7 @@ impl Store for RedbStore {
         })
     }
 
-    fn finish<'a>(
-        &'a self,
-        workflow: &'a WorkflowId,
-        claim: &'a buttress::store::Claim,
-    ) -> Pending<'a, ()> {
+    fn finish<'a>(&'a self, workflow: &'a WorkflowId, claim: &'a Claim) -> Pending<'a, ()> {
         Box::pin(async move {
             let (workflow, claim, now) = (workflow.clone(), claim.clone(), self.now());
             self.write(0, move |view| {
@@ -284,9 +165,9 @@ impl Store for RedbStore {
                     return Ok(None);
                 }
                 let rows = rows.raw(workflow, 0, newest)?.rev();
-                let found = sound!(rows, workflow, |records| {
+                let found = sound(rows, workflow, |records| {
                     ledger::latest(workflow, step, newest, records)
-                });
+                })?;
                 Ok(Some(found?))
             })
             .await
@@ -328,9 +209,7 @@ impl Store for RedbStore {
                     Ok(record) => Version::Intact(record),
                     Err(damage) => Version::Damaged(Finding { version, damage }),
                 };
-                let versions =
-                    sound!(rows, workflow, |records| { records.take(most).map(open).collect() });
-                Ok(versions)
+                Ok(sound(rows, workflow, |records| records.take(most).map(open).collect())?)
             })
             .await
         })
@@ -382,12 +261,10 @@ impl Store for RedbStore {
                 let source = view.head(&from, now)?.ok_or_else(|| missing(&from, None))?;
                 let target = view.head(&to, now)?;
                 let rows = view.rows.raw(&from, 0, u64::MAX)?;
-                let kept: Vec<Sealed> = sound!(rows, &from, |records| {
-                    let open = |(version, bytes): (u64, Vec<u8>)| {
-                        Record::open_at(&bytes, &from, version).ok()
-                    };
-                    records.filter_map(open).collect()
-                });
+                let open =
+                    |(version, bytes): (u64, Vec<u8>)| Record::open_at(&bytes, &from, version).ok();
+                let kept: Vec<Sealed> =
+                    sound(rows, &from, |records| records.filter_map(open).collect())?;
                 let next = view.meta.next();
                 let (head, written) = ledger::fork(target, &source, at, &to, kept, now, next)?;
                 view.put(&head, true)?;
@@ -476,10 +353,12 @@ impl Store for RedbStore {
                 let loaded = rows.head(workflow, self.now(), self.next())?;
                 let head = loaded.head.ok_or_else(|| missing(workflow, None))?;
                 let steps = rows.steps(workflow)?;
+                // What a head is put together from: without it the next damage would be beyond repair.
+                let born = head.life == Life::Deleted || rows.is_born(workflow)?;
                 let rows = rows.raw(workflow, 0, u64::MAX)?;
                 let mut audit =
-                    sound!(rows, workflow, |records| ledger::audit(&head, records, steps));
-                if loaded.rebuilt {
+                    sound(rows, workflow, |records| ledger::audit(&head, records, steps))?;
+                if loaded.rebuilt || !born {
                     audit.findings.insert(0, Finding { version: 0, damage: Damage::Digest });
                 }
                 Ok(audit)

@@ -4,8 +4,10 @@
 
 mod behaviour;
 mod conformance;
+mod damage;
 mod disk;
 mod export;
+mod kill;
 mod power;
 mod rot;
 mod support;

@@ -1,0 +1,109 @@
+//! What can be said without writing.
+
+use ::redb::StorageError;
+use buttress::store::{
+    Begin, Begun, Head, StoreError, WorkflowId,
+    ledger::{self, Decided, Slot},
+};
+
+use super::{
+    RedbStore, key,
+    rows::{Loaded, Placed, Reading, open_head},
+    trouble::Stop,
+};
+
+impl RedbStore {
+    /// Changes the stored bytes of a version, or removes them, as a failing disk would. Says whether there were any.
+    ///
+    /// For tests of what happens then.
+    pub async fn replace(
+        &self,
+        workflow: &WorkflowId,
+        version: u64,
+        change: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>,
+    ) -> Result<bool, StoreError> {
+        let at = key::record(key::workflow(workflow), version);
+        let found = self
+            .read(|rows| Ok(rows.records.get(at.as_slice())?.map(|bytes| bytes.value().to_vec())))
+            .await?;
+        let Some(bytes) = found else { return Ok(false) };
+        let changed = change(bytes);
+        self.write(0, move |view| {
+            match changed {
+                Some(bytes) => view.rows.records.insert(at.as_slice(), bytes.as_slice())?,
+                None => view.rows.records.remove(at.as_slice())?,
+            };
+            Ok(true)
+        })
+        .await
+    }
+
+    /// What can be said of a step without writing anything; `None` if that takes the writer.
+    pub(super) async fn begun(&self, begin: &Begin) -> Result<Option<Begun>, StoreError> {
+        let (now, next) = (self.now(), self.next());
+        self.read(|rows| {
+            let Loaded { head, rebuilt: false } = rows.head(&begin.workflow, now, next)? else {
+                return Ok(None);
+            };
+            let slot = match &head {
+                None => Slot::Empty,
+                Some(_) => match rows.slot(&begin.workflow, &begin.step)? {
+                    Placed { slot, searched: false } => slot,
+                    Placed { searched: true, .. } => return Ok(None),
+                },
+            };
+            match ledger::begin(head, slot, begin, now, next)? {
+                Decided { reply, head: None, .. } => Ok(Some(reply)),
+                _ => Ok(None),
+            }
+        })
+        .await
+    }
+
+    /// The head of a workflow that is looked at.
+    pub(super) fn head(&self, rows: &Reading, workflow: &WorkflowId) -> Result<Option<Head>, Stop> {
+        let loaded = rows.head(workflow, self.now(), self.next())?;
+        if loaded.rebuilt {
+            self.open.shared.tell_damage(0);
+        }
+        Ok(loaded.head)
+    }
+
+    /// The heads of a range of keys, put together from what else is kept where they have rotten; of a
+    /// workflow beyond repair, the error.
+    pub(super) fn heads<'r>(
+        &'r self,
+        rows: &'r Reading,
+        namespace: Option<&str>,
+        after: Option<&WorkflowId>,
+    ) -> Result<impl Iterator<Item = Result<Head, Stop>> + 'r, StorageError> {
+        let mut from = namespace.map(key::namespace).unwrap_or_default();
+        let to = key::after(from.clone());
+        if let Some(after) = after {
+            from = from.max(key::after(key::workflow(after)));
+        }
+        let to = to.max(from.clone());
+        let range = rows.heads.range::<&[u8]>(from.as_slice()..to.as_slice())?;
+        Ok(range.filter_map(move |row| {
+            let (at, bytes) = match row {
+                Ok(row) => row,
+                Err(error) => return Some(Err(error.into())),
+            };
+            // A key that names nothing was changed on the disk.
+            let (workflow, _) = key::split(at.value())?;
+            match open_head(bytes.value(), &workflow) {
+                Ok(head) => Some(Ok(head)),
+                Err(_) => self.head(rows, &workflow).transpose(),
+            }
+        }))
+    }
+}
+
+/// A head, `None` of a workflow beyond repair: one is no reason to leave the others.
+pub(super) fn repaired(head: Result<Head, Stop>) -> Result<Option<Head>, Stop> {
+    match head {
+        Ok(head) => Ok(Some(head)),
+        Err(Stop::Refused(StoreError::Corrupt { .. })) => Ok(None),
+        Err(stop) => Err(stop),
+    }
+}
