@@ -198,7 +198,7 @@ pub use self::{
     quorum::{Agree, Disagreement, Quorum, QuorumLayer, Tolerance},
     random::Random,
     ratio::{OutOfRange, Quantile, Ratio},
-    rejection::{CallError, FromRejection, Name, Rejection, never},
+    rejection::{CallError, FromRejection, Name, Reason, Rejection, never},
     replay::{ByClone, EffectsIf, Once, Repeat, Replay},
     respond::{Respond, RespondFuture, RespondLayer},
     retry::{Retry, RetryLayer},

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Cause, Causes, Effect, Split, Verdict};
+use crate::{Cause, Causes, Effect, Fault, Split, Verdict};
 
 /// The name of a dependency or a layer, cheap to clone.
 ///
@@ -172,7 +172,35 @@ pub enum Rejection {
         /// When it may be free, if known.
         retry_after: Option<Duration>,
     },
+    /// What a layer or service outside of this crate says.
+    Other(Reason),
 }
+
+/// Why something outside of this crate refused or ended a call. Made by [`Rejection::other`].
+///
+/// # Clone
+/// Clones share the error; only a clone of the same is equal to it.
+#[derive(Clone, Debug)]
+pub struct Reason(Arc<dyn Refusal>);
+
+trait Refusal: Error + Fault + Send + Sync {}
+
+impl<E: Error + Fault + Send + Sync> Refusal for E {}
+
+impl Reason {
+    /// The error itself.
+    pub fn error(&self) -> &(dyn Error + 'static) {
+        &*self.0
+    }
+}
+
+impl PartialEq for Reason {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Reason {}
 
 impl Rejection {
     /// A call that ran longer than `after`.
@@ -204,6 +232,12 @@ impl Rejection {
     /// An office that another process holds.
     pub fn not_leader(name: impl Into<Name>, retry_after: Option<Duration>) -> Self {
         Self::NotLeader { name: name.into(), retry_after }
+    }
+
+    /// Another error that says what it means: how layers and services of your own, too, make the caller's
+    /// error out of theirs. It is found again along the chain of sources.
+    pub fn other(error: impl Error + Fault + Send + Sync + 'static) -> Self {
+        Self::Other(Reason(Arc::new(error)))
     }
 
     /// A roster without a replica that can take the call.
@@ -247,6 +281,7 @@ impl Rejection {
             Self::AllFailed { causes, .. } => causes.verdict(),
             #[cfg(feature = "serde")]
             Self::Halted { halt, .. } => halt.verdict(),
+            Self::Other(reason) => reason.0.verdict(),
         }
     }
 }
@@ -260,6 +295,7 @@ impl fmt::Display for Rejection {
             Self::NotLeader { name, .. } => write!(f, "another process leads `{name}`")?,
             #[cfg(feature = "serde")]
             Self::Halted { halt, .. } => return halt.fmt(f),
+            Self::Other(reason) => return reason.0.fmt(f),
             Self::Timeout { after } => write!(f, "no answer within {after:?}")?,
             Self::Unready { after } => write!(f, "service not ready within {after:?}")?,
             Self::NoQuorum { name, split } => {
@@ -283,11 +319,14 @@ impl fmt::Display for Rejection {
 }
 
 impl Error for Rejection {
-    /// Where several calls failed: the error of the first. Where a store failed: its error.
+    /// Where several calls failed: the error of the first. Of a step: why it was halted. Of another: itself.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         #[cfg(feature = "serde")]
         if let Self::Halted { halt, .. } = self {
             return Some(&**halt);
+        }
+        if let Self::Other(reason) = self {
+            return Some(reason.error());
         }
         self.causes()?.iter().next().map(Cause::error)
     }
@@ -444,6 +483,17 @@ mod tests {
             io.get_ref().and_then(|inner| inner.downcast_ref()),
             Some(&Rejection::timeout(Duration::from_secs(2)))
         );
+    }
+
+    #[test]
+    fn an_error_of_others_is_found_and_says_what_it_means() {
+        let rejection =
+            Rejection::other(CallError::Service(io::Error::from(io::ErrorKind::ConnectionReset)));
+        assert_eq!(rejection.to_string(), "connection reset");
+        assert_eq!(rejection.verdict(), Verdict::transient());
+        let source = rejection.source().expect("the error itself");
+        assert!(source.is::<CallError<io::Error>>());
+        assert_eq!(rejection, rejection.clone());
     }
 
     #[test]
