@@ -1,1 +1,3 @@
 //! Many calls, in order: workflow graph, checkpointed state, saga, two-phase commit, workers.
+
+pub mod graph;
