@@ -31,6 +31,7 @@ pub struct Draft<S, E> {
     start: Option<Name>,
     wrap: Vec<Wrap<S, E>>,
     bounds: Bounds,
+    schema: u32,
     follow: Arc<dyn Follow>,
 }
 
@@ -67,6 +68,7 @@ where
             start: None,
             wrap: Vec::new(),
             bounds: Bounds::default(),
+            schema: 1,
             follow: Arc::new(Tracing),
         }
     }
@@ -263,6 +265,16 @@ where
         self
     }
 
+    /// Sets the version of the state's type, where results are kept; 1 by default.
+    ///
+    /// Count it up when the type changes so that old bytes would be misread. What was kept under another
+    /// is [unreadable](buttress::checkpoint::Halt::Unreadable), never a default and never done again. Graphs
+    /// that are nested go by the version of the outer one.
+    pub fn schema(mut self, version: u32) -> Self {
+        self.schema = version;
+        self
+    }
+
     /// Checks that all fits together, and makes the graph.
     ///
     /// # Errors
@@ -271,7 +283,7 @@ where
     where
         S: Clone,
     {
-        let Self { name, parts, edges, folds, start, wrap, bounds, follow } = self;
+        let Self { name, parts, edges, folds, start, wrap, bounds, schema, follow } = self;
         let wrap = |name: &Name, node| wrap.iter().fold(node, |node, wrap| wrap(name, node));
         let known = |name: &Name| parts.iter().any(|part| part.name == *name);
         let referring = edges.iter().map(|edge| &edge.from).chain(folds.iter().map(|(at, _)| at));
@@ -303,7 +315,7 @@ where
         }
         match Plan::new(name.clone(), spots, start.as_ref(), &strays) {
             Ok(plan) => {
-                let shared = Shared { plan: Arc::new(plan), chooses, bounds };
+                let shared = Shared { plan: Arc::new(plan), chooses, bounds, schema };
                 Ok(Graph::from_parts(nodes, shared, follow))
             }
             Err(flaws) => Err(GraphError::new(name, flaws)),

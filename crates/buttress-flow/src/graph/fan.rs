@@ -18,7 +18,7 @@ use tower_service::Service;
 
 use super::{
     BoxNode, RunError,
-    node::{Member, Visit},
+    node::{Broken, Member, Visit},
     progress::Presence,
 };
 
@@ -161,10 +161,10 @@ where
     E: FromRejection + Fault + IntoCause,
 {
     type Response = S;
-    type Error = E;
+    type Error = Broken<E>;
     type Future = FanFuture<S, E>;
 
-    fn poll_ready(&mut self, _: &mut Task<'_>) -> Poll<Result<(), E>> {
+    fn poll_ready(&mut self, _: &mut Task<'_>) -> Poll<Result<(), Broken<E>>> {
         Poll::Ready(Ok(()))
     }
 
@@ -184,8 +184,7 @@ pub(super) struct FanFuture<S, E> {
 
 enum Lane<S, E> {
     Running(Pin<Box<Oneshot<Member<S, E>, Visit<S>>>>, Presence),
-    /// How it ended, and whether a failure is its own.
-    Ended(Result<S, E>, bool),
+    Ended(Result<S, Broken<E>>),
 }
 
 // The futures are boxed, and nothing else is pinned.
@@ -196,7 +195,7 @@ where
     S: Clone,
     E: FromRejection + Fault + IntoCause,
 {
-    type Output = Result<S, E>;
+    type Output = Result<S, Broken<E>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
@@ -215,8 +214,7 @@ where
             };
             presence.end(outcome.as_ref().err().map(Fault::verdict));
             let failed = outcome.is_err();
-            let own = presence.fate().failed();
-            *lane = Lane::Ended(outcome, own);
+            *lane = Lane::Ended(outcome);
             if failed && hasty {
                 running = false;
                 break;
@@ -228,7 +226,7 @@ where
         let Some(visit) = this.visit.take() else { return Poll::Pending };
         let lanes = std::mem::take(&mut this.lanes);
         let names = this.fan.branches.iter().map(|(name, _)| name);
-        Poll::Ready(join(&this.fan.join, visit, names, lanes))
+        Poll::Ready(join(&this.fan.join, visit.state, names, lanes))
     }
 }
 
@@ -242,49 +240,56 @@ fn start<S: Clone, E>(visit: &Visit<S>, name: &Name, member: &Member<S, E>) -> L
 /// What the branches come to. Those that still run are dropped before anything is returned.
 fn join<'a, S, E>(
     join: &Join<S, E>,
-    Visit { state, fate, .. }: Visit<S>,
+    state: S,
     names: impl Iterator<Item = &'a Name>,
     lanes: Vec<Lane<S, E>>,
-) -> Result<S, E>
+) -> Result<S, Broken<E>>
 where
     E: FromRejection + Fault + IntoCause,
 {
-    let (mut ended, mut halted) = (Vec::new(), false);
-    for (name, lane) in names.zip(lanes) {
-        if let Lane::Ended(outcome, own) = lane {
-            halted |= outcome.is_err() && !own;
-            ended.push((name, outcome));
-        }
-    }
-    let joined = match join {
-        // That a result could not be kept is nothing to make do with.
-        Join::Settled(join) if !halted => {
-            join(state, ended.into_iter().map(|(_, outcome)| outcome).collect())
-        }
-        Join::All(_) | Join::Settled(_) => {
-            let (mut results, mut causes) = (Vec::new(), Vec::new());
+    let ended = names.zip(lanes).filter_map(|(name, lane)| match lane {
+        Lane::Ended(outcome) => Some((name, outcome)),
+        Lane::Running(..) => None,
+    });
+    match join {
+        Join::All(join) => {
+            let (mut results, mut failures) = (Vec::new(), Vec::new());
             for (name, outcome) in ended {
                 match outcome {
                     Ok(result) => results.push(result),
-                    Err(error) => {
-                        let verdict = error.verdict();
-                        causes.push(Cause::new(name.clone(), verdict, error.into_cause()));
-                    }
+                    Err(error) => failures.push((name, error)),
                 }
             }
-            match join {
-                Join::All(join) if causes.is_empty() => Ok(join(state, results)),
-                _ => {
-                    let causes: Causes = causes.into_iter().collect();
-                    Err(E::from_rejection(RunError::Branches { causes }.into()))
-                }
-            }
+            if failures.is_empty() { Ok(join(state, results)) } else { Err(failed(failures)) }
         }
-    };
-    if joined.is_err() && !halted {
-        fate.fail();
+        Join::Settled(join) => {
+            let (mut outcomes, mut halted) = (Vec::new(), Vec::new());
+            for (name, outcome) in ended {
+                match outcome {
+                    Ok(result) => outcomes.push(Ok(result)),
+                    Err(Broken::Failed(error)) => outcomes.push(Err(error)),
+                    // That a result cannot be kept is nothing to make do with.
+                    Err(error @ Broken::Halted(_)) => halted.push((name, error)),
+                }
+            }
+            if !halted.is_empty() {
+                return Err(failed(halted));
+            }
+            join(state, outcomes).map_err(Broken::Failed)
+        }
     }
-    joined
+}
+
+fn failed<E>(failures: Vec<(&Name, Broken<E>)>) -> Broken<E>
+where
+    E: FromRejection + Fault + IntoCause,
+{
+    let halted = failures.iter().any(|(_, error)| error.is_halted());
+    let cause = |(name, error): (&Name, Broken<E>)| {
+        Cause::new(name.clone(), error.verdict(), error.into_cause())
+    };
+    let causes: Causes = failures.into_iter().map(cause).collect();
+    Broken::of(RunError::Branches { causes }, halted)
 }
 
 impl<S, E> fmt::Debug for FanOut<S, E> {

@@ -3,13 +3,16 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context as Task, Poll, ready},
 };
 
 use buttress::{
-    Fault,
-    checkpoint::{Keyed, Step, fingerprint},
+    Fault, FromRejection, IntoCause, Rejection, Verdict,
+    checkpoint::{Keyed, Step, StepOf, Unkeyed, fingerprint},
     store::{Digest, IdempotencyKey, StepId},
 };
 use pin_project::pin_project;
@@ -17,13 +20,65 @@ use serde::Serialize;
 use tower::util::{BoxCloneSyncService, Oneshot};
 use tower_service::Service;
 
-use super::progress::{Context, Fate, News, Presence};
+use super::{
+    RunError,
+    progress::{Context, News, Presence},
+};
 
 /// A node, or a branch of one, as [layers](super::Draft::wrap) see it.
 pub type BoxNode<S, E> = BoxCloneSyncService<Step<S>, S, E>;
 
 /// A node as a run sees it.
-pub(super) type Member<S, E> = BoxCloneSyncService<Visit<S>, S, E>;
+pub(super) type Member<S, E> = BoxCloneSyncService<Visit<S>, S, Broken<E>>;
+
+/// Why a node came to nothing.
+pub(super) enum Broken<E> {
+    /// It failed.
+    Failed(E),
+    /// Its result could not be kept, or it is in doubt: no failure of the node.
+    Halted(Rejection),
+}
+
+impl<E> From<Rejection> for Broken<E> {
+    fn from(rejection: Rejection) -> Self {
+        Self::Halted(rejection)
+    }
+}
+
+impl<E: Fault> Fault for Broken<E> {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Failed(error) => error.verdict(),
+            Self::Halted(rejection) => rejection.verdict(),
+        }
+    }
+}
+
+impl<E: FromRejection + IntoCause> Broken<E> {
+    pub(super) fn into_error(self) -> E {
+        match self {
+            Self::Failed(error) => error,
+            Self::Halted(rejection) => E::from_rejection(rejection),
+        }
+    }
+
+    pub(super) fn into_cause(self) -> Box<dyn std::error::Error + Send + Sync> {
+        match self {
+            Self::Failed(error) => error.into_cause(),
+            Self::Halted(rejection) => rejection.into(),
+        }
+    }
+
+    /// Of what is made up of others: halted if one of them is.
+    pub(super) fn of(error: RunError, halted: bool) -> Self {
+        let rejection = error.into();
+        if halted { Self::Halted(rejection) } else { Self::Failed(E::from_rejection(rejection)) }
+    }
+
+    pub(super) const fn is_halted(&self) -> bool {
+        matches!(self, Self::Halted(_))
+    }
+}
 
 /// One visit of a node.
 #[derive(Clone)]
@@ -31,36 +86,32 @@ pub(super) struct Visit<S> {
     pub(super) run: Arc<Context>,
     pub(super) step: StepId,
     pub(super) state: S,
-    pub(super) fate: Arc<Fate>,
     key: Option<IdempotencyKey>,
+    called: Arc<AtomicBool>,
 }
 
 impl<S> Visit<S> {
     /// The visit, and who tells how it ends.
     pub(super) fn new(run: Arc<Context>, step: StepId, state: S) -> (Self, Presence) {
-        let fate = Arc::new(Fate::default());
-        let presence = Presence::new(run.clone(), step.clone(), fate.clone());
-        (Self { run, step, state, fate, key: None }, presence)
+        let called = Arc::new(AtomicBool::new(false));
+        let presence = Presence::new(run.clone(), step.clone(), called.clone());
+        (Self { run, step, state, key: None, called }, presence)
     }
 
     /// Says that the node is called now.
     pub(super) fn enter(&self) {
-        self.fate.call();
+        self.called.store(true, Ordering::Relaxed);
         self.run.tell(Some(&self.step), News::Entered);
     }
 }
 
 impl<S: Serialize> Keyed for Visit<S> {
-    fn workflow(&self) -> Arc<str> {
-        self.run.workflow.clone()
+    fn step(&self) -> Result<StepOf, Unkeyed> {
+        Ok(StepOf { workflow: self.run.workflow.clone(), step: self.step.clone() })
     }
 
-    fn step(&self) -> StepId {
-        self.step.clone()
-    }
-
-    fn fingerprint(&self) -> Digest {
-        fingerprint(&self.state)
+    fn fingerprint(&self) -> Result<Digest, Unkeyed> {
+        Ok(fingerprint(&self.state))
     }
 
     fn place(&mut self, key: IdempotencyKey) {
@@ -79,39 +130,29 @@ impl<S, E> Clone for Mark<S, E> {
 
 impl<S, E> Service<Visit<S>> for Mark<S, E> {
     type Response = S;
-    type Error = E;
+    type Error = Broken<E>;
     type Future = MarkFuture<S, E>;
 
-    /// Ready at once: a node that fails to become ready has failed.
-    fn poll_ready(&mut self, _: &mut Task<'_>) -> Poll<Result<(), E>> {
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, cx: &mut Task<'_>) -> Poll<Result<(), Broken<E>>> {
+        self.0.poll_ready(cx).map_err(Broken::Failed)
     }
 
     fn call(&mut self, visit: Visit<S>) -> MarkFuture<S, E> {
         visit.enter();
-        let Visit { run, step, state, key, fate } = visit;
+        let Visit { run, step, state, key, .. } = visit;
         let step = Step { workflow: run.workflow.clone(), step, request: state, key };
-        MarkFuture { inner: Oneshot::new(self.0.clone(), step), fate }
+        MarkFuture(self.0.call(step))
     }
 }
 
 #[pin_project]
-pub(super) struct MarkFuture<S, E> {
-    #[pin]
-    inner: Oneshot<BoxNode<S, E>, Step<S>>,
-    fate: Arc<Fate>,
-}
+pub(super) struct MarkFuture<S, E>(#[pin] <BoxNode<S, E> as Service<Step<S>>>::Future);
 
 impl<S, E> Future for MarkFuture<S, E> {
-    type Output = Result<S, E>;
+    type Output = Result<S, Broken<E>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let outcome = ready!(this.inner.poll(cx));
-        if outcome.is_err() {
-            this.fate.fail();
-        }
-        Poll::Ready(outcome)
+        self.project().0.poll(cx).map_err(Broken::Failed)
     }
 }
 
@@ -132,36 +173,37 @@ impl<S, E> Clone for Catch<S, E> {
 
 impl<S: Clone, E: Fault> Service<Visit<S>> for Catch<S, E> {
     type Response = S;
-    type Error = E;
+    type Error = Broken<E>;
     type Future = CatchFuture<S, E>;
 
-    fn poll_ready(&mut self, cx: &mut Task<'_>) -> Poll<Result<(), E>> {
-        self.inner.poll_ready(cx)
+    /// Ready at once: a failure to become ready is a failure to be caught.
+    fn poll_ready(&mut self, _: &mut Task<'_>) -> Poll<Result<(), Broken<E>>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, visit: Visit<S>) -> CatchFuture<S, E> {
         let copy = Some(visit.clone());
-        CatchFuture { inner: self.inner.call(visit), visit: copy, fold: self.fold.clone() }
+        let inner = Oneshot::new(self.inner.clone(), visit);
+        CatchFuture { inner, visit: copy, fold: self.fold.clone() }
     }
 }
 
 #[pin_project]
 pub(super) struct CatchFuture<S, E> {
     #[pin]
-    inner: <Member<S, E> as Service<Visit<S>>>::Future,
+    inner: Oneshot<Member<S, E>, Visit<S>>,
     visit: Option<Visit<S>>,
     fold: Fold<S, E>,
 }
 
 impl<S, E: Fault> Future for CatchFuture<S, E> {
-    type Output = Result<S, E>;
+    type Output = Result<S, Broken<E>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let outcome = ready!(this.inner.poll(cx));
         Poll::Ready(match (outcome, this.visit.take()) {
-            // Of a node that has branches or nodes of its own it may be the store that failed.
-            (Err(error), Some(Visit { run, step, state, fate, .. })) if fate.failed() => {
+            (Err(Broken::Failed(error)), Some(Visit { run, step, state, .. })) => {
                 run.tell(Some(&step), News::Caught { verdict: error.verdict() });
                 Ok((this.fold)(state, error))
             }

@@ -362,8 +362,8 @@ pub(super) mod tests {
         fn a_graph_is_sound_if_all_nodes_lie_on_paths_from_start_to_end(edges in edges()) {
             let nodes = edges.len();
             let mut expected = Vec::new();
-            for node in 0..nodes {
-                let name = Name::new(NAMES[node]);
+            for (node, name) in NAMES.iter().enumerate().take(nodes) {
+                let name = Name::new(name);
                 if !path(&edges, 0, node, nodes) {
                     expected.push(Flaw::Unreachable { node: name });
                 } else if !path(&edges, node, 6, nodes) {

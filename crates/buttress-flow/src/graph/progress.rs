@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -173,53 +173,23 @@ impl fmt::Debug for Context {
     }
 }
 
-/// What became of a node below the store, as seen from above it.
-#[derive(Debug, Default)]
-pub(super) struct Fate(AtomicU8);
-
-const CALLED: u8 = 1;
-const FAILED: u8 = 2;
-
-impl Fate {
-    pub(super) fn call(&self) {
-        self.0.store(CALLED, Ordering::Relaxed);
-    }
-
-    pub(super) fn fail(&self) {
-        self.0.store(FAILED, Ordering::Relaxed);
-    }
-
-    /// Whether it was called, and not answered for by the store.
-    pub(super) fn called(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != 0
-    }
-
-    /// Whether an error is its own, and not one of keeping its result.
-    pub(super) fn failed(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == FAILED
-    }
-}
-
 /// Tells how one visit ends, or that it was dropped.
 pub(super) struct Presence {
     run: Arc<Context>,
     step: StepId,
     since: Instant,
-    fate: Arc<Fate>,
+    /// Whether the node was called, and not answered for by the store.
+    called: Arc<AtomicBool>,
     ended: bool,
 }
 
 impl Presence {
-    pub(super) fn new(run: Arc<Context>, step: StepId, fate: Arc<Fate>) -> Self {
-        Self { run, step, since: Instant::now(), fate, ended: false }
+    pub(super) fn new(run: Arc<Context>, step: StepId, called: Arc<AtomicBool>) -> Self {
+        Self { run, step, since: Instant::now(), called, ended: false }
     }
 
     pub(super) const fn step(&self) -> &StepId {
         &self.step
-    }
-
-    pub(super) fn fate(&self) -> &Fate {
-        &self.fate
     }
 
     /// Tells how it ended; `None` for well.
@@ -228,7 +198,7 @@ impl Presence {
         let after = self.since.elapsed();
         let news = match failure {
             Some(verdict) => News::Failed { after, verdict },
-            None if self.fate.called() => News::Left { after },
+            None if self.called.load(Ordering::Relaxed) => News::Left { after },
             None => News::Replayed,
         };
         self.run.tell(Some(&self.step), news);
@@ -237,7 +207,7 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        if !self.ended && self.fate.called() {
+        if !self.ended && self.called.load(Ordering::Relaxed) {
             let after = self.since.elapsed();
             self.run.tell(Some(&self.step), News::Abandoned { after });
         }

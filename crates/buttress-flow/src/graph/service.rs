@@ -14,7 +14,7 @@ use super::{
     BoxNode, Draft, Follow,
     fan::{Branch, Fan, Join},
     mermaid,
-    node::{Catch, Fold, Mark, Member},
+    node::{Broken, Catch, Fold, Mark, Member},
     plan::Plan,
     progress::Context,
     walk::{Runner, Shared, Walk},
@@ -190,7 +190,7 @@ where
     type Output = Result<S, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
-        self.project().0.poll(cx)
+        self.project().0.poll(cx).map_err(Broken::into_error)
     }
 }
 

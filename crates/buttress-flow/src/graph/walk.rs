@@ -17,9 +17,9 @@ use tower_service::Service;
 use super::{
     END, RunError,
     cursor::{Bounds, Cursor, Next},
-    node::{Member, Visit},
+    node::{Broken, Member, Visit},
     plan::{Exit, Plan, Target},
-    progress::{Context, Fate, News, Presence},
+    progress::{Context, News, Presence},
 };
 
 /// Which of the labelled edges out of a node, by its place among them; or a label that none has.
@@ -40,6 +40,8 @@ pub(super) struct Shared<S> {
     /// One for each node; for those whose edges depend on the state.
     pub(super) chooses: Vec<Option<Choose<S>>>,
     pub(super) bounds: Bounds,
+    /// The version of the state's type.
+    pub(super) schema: u32,
 }
 
 impl<S, E> Clone for Runner<S, E> {
@@ -52,24 +54,17 @@ impl<S, E> Clone for Runner<S, E> {
 impl<S, E> Runner<S, E> {
     /// A run of the whole, whose steps are named after their nodes.
     pub(super) fn whole(&self, run: Arc<Context>, state: S) -> Walk<S, E> {
-        self.walk(run, "".into(), state, None)
+        self.walk(run, "".into(), state, true)
     }
 
-    fn walk(
-        &self,
-        run: Arc<Context>,
-        prefix: Arc<str>,
-        state: S,
-        fate: Option<Arc<Fate>>,
-    ) -> Walk<S, E> {
+    fn walk(&self, run: Arc<Context>, prefix: Arc<str>, state: S, whole: bool) -> Walk<S, E> {
         let plan = &self.shared.plan;
         Walk {
             runner: self.clone(),
             run,
             prefix,
             cursor: Cursor::new(plan),
-            since: if fate.is_none() { Some(Since::NotYet) } else { None },
-            fate,
+            since: whole.then_some(Since::NotYet),
             stage: Stage::Between { to: Target::Node(plan.start), state: Some(state) },
         }
     }
@@ -86,10 +81,10 @@ where
     E: FromRejection + Fault + IntoCause,
 {
     type Response = S;
-    type Error = E;
+    type Error = Broken<E>;
     type Future = Walk<S, E>;
 
-    fn poll_ready(&mut self, _: &mut Task<'_>) -> Poll<Result<(), E>> {
+    fn poll_ready(&mut self, _: &mut Task<'_>) -> Poll<Result<(), Broken<E>>> {
         Poll::Ready(Ok(()))
     }
 
@@ -101,7 +96,7 @@ where
             follow: visit.run.follow.clone(),
         };
         let prefix = format!("{}/", visit.step).into();
-        self.walk(Arc::new(run), prefix, visit.state, Some(visit.fate))
+        self.walk(Arc::new(run), prefix, visit.state, false)
     }
 }
 
@@ -113,8 +108,6 @@ pub(super) struct Walk<S, E> {
     /// What stands before the names of the nodes.
     prefix: Arc<str>,
     cursor: Cursor,
-    /// That of the visit of which this run is all, in another graph.
-    fate: Option<Arc<Fate>>,
     /// When it began, if that is told.
     since: Option<Since>,
     #[pin]
@@ -150,7 +143,7 @@ impl<S, E> Future for Walk<S, E>
 where
     E: FromRejection + Fault + IntoCause,
 {
-    type Output = Result<S, E>;
+    type Output = Result<S, Broken<E>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -159,7 +152,7 @@ where
             this.run.tell(None, News::Started);
         }
         let start = this.cursor.steps();
-        let mut own = true;
+        let mut halted = false;
         let outcome = loop {
             match this.stage.as_mut().project() {
                 StageProj::Between { to, state } => {
@@ -178,7 +171,6 @@ where
                             }
                         }
                         Next::End => break Ok(state),
-                        // A bound that is reached is the graph's own failure, as is a missing edge.
                         Next::TooOften { node, most } => {
                             let (graph, node) = (this.run.graph.clone(), this.runner.node(node));
                             break Err(RunError::TooOften { graph, node, most });
@@ -196,7 +188,7 @@ where
                     let arrived = match outcome {
                         Ok(state) => arrive(this.runner, this.run, presence.step(), *node, state),
                         Err(error) => {
-                            own = presence.fate().failed();
+                            halted = error.is_halted();
                             let repeats = this.runner.forgets && this.cursor.steps() > 1;
                             Err(failed(this.runner, this.run, *node, visit, repeats, error))
                         }
@@ -211,9 +203,6 @@ where
             }
         };
         this.stage.set(Stage::Done);
-        if let (Err(_), true, Some(fate)) = (&outcome, own, &this.fate) {
-            fate.fail();
-        }
         if let Some(Since::At(since)) = this.since {
             let (after, steps) = (since.elapsed(), this.cursor.steps());
             let ended = outcome.is_ok();
@@ -221,7 +210,7 @@ where
                 if ended { News::Ended { after, steps } } else { News::Stopped { after, steps } };
             this.run.tell(None, news);
         }
-        Poll::Ready(outcome.map_err(|error| E::from_rejection(error.into())))
+        Poll::Ready(outcome.map_err(|error| Broken::of(error, halted)))
     }
 }
 
@@ -277,10 +266,10 @@ fn failed<S, E>(
     node: usize,
     visit: u32,
     repeats: bool,
-    error: E,
+    error: Broken<E>,
 ) -> RunError
 where
-    E: Fault + IntoCause,
+    E: FromRejection + Fault + IntoCause,
 {
     let mut verdict: Verdict = error.verdict();
     if repeats {
