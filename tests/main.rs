@@ -9,6 +9,7 @@ mod contract;
 mod degrade;
 mod failover;
 mod fallback;
+mod graph;
 mod hedge;
 mod http;
 mod limit;
