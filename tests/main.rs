@@ -18,5 +18,6 @@ mod retry;
 mod sim;
 mod spawn;
 mod stack;
+mod state;
 mod support;
 mod timeout;

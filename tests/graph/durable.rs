@@ -14,8 +14,8 @@ use buttress::{
     Fault, Kind, Rejection,
     checkpoint::{Effects, Halt, InDoubt, Step},
     store::{
-        IdempotencyKey, Journal, Life, MemoryStore, Retention, Status, StepId, Store,
-        StoreError, Version, WorkflowId,
+        IdempotencyKey, Journal, Life, MemoryStore, Retention, Status, StepId, Store, StoreError,
+        Version, WorkflowId,
     },
 };
 use buttress_flow::graph::{DurableGraph, END, FanOut, Flaw, Graph, Run, RunError};
