@@ -5,9 +5,12 @@
 
 mod codec;
 mod course;
+mod detach;
 mod effects;
 mod future;
 mod halt;
+#[cfg(feature = "http")]
+mod http;
 mod instance;
 mod keyed;
 mod layer;
@@ -16,8 +19,11 @@ mod probe;
 mod service;
 mod tenure;
 
+#[cfg(feature = "http")]
+pub use self::http::{AtHand, Http};
 pub use self::{
     codec::{Codec, Json},
+    detach::{Detach, DetachFuture, DetachLayer},
     effects::{Effects, InDoubt},
     future::ResponseFuture,
     halt::Halt,
