@@ -33,7 +33,7 @@ fn open<T>(store: &MemoryStore) -> Checkpoints<T> {
 async fn three() -> MemoryStore {
     let store = MemoryStore::new();
     let mut checkpoints = open(&store);
-    for step in 1..=3 {
+    for step in 1..=3_u32 {
         let version = checkpoints.save(&(step * 10), json!({ "step": step })).await.unwrap();
         assert_eq!(version, u64::from(step));
     }

@@ -28,7 +28,7 @@ pub(crate) struct Moody {
     /// How long an append takes.
     pub(crate) takes: Duration,
     /// For the appends to come; all is well when there are no more.
-    moods: Arc<Mutex<VecDeque<Mood>>>,
+    pub(crate) moods: Arc<Mutex<VecDeque<Mood>>>,
 }
 
 impl Moody {
