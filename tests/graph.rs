@@ -666,7 +666,7 @@ impl Service<Path> for Unready {
         std::task::Poll::Ready(Err("never ready".into()))
     }
     fn call(&mut self, _: Path) -> Self::Future {
-        panic!("it was not ready")
+        unreachable!("it was not ready")
     }
 }
 

@@ -268,7 +268,7 @@ async fn saved(store: &MemoryStore) -> Vec<u32> {
     let checkpoints = open::<u32>(store);
     let mut states = Vec::new();
     for listed in checkpoints.list().await.unwrap() {
-        let Listed::Intact { version, .. } = listed else { panic!("{listed:?}") };
+        let Listed::Intact { version, .. } = listed else { unreachable!("{listed:?}") };
         states.push(checkpoints.load(version).await.unwrap().state);
     }
     states

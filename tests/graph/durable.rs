@@ -102,7 +102,7 @@ async fn steps(store: &MemoryStore, workflow: &str) -> Vec<String> {
     let step = |version| match version {
         Version::Intact(record) if record.status == Status::Done => Some(record.step.to_string()),
         Version::Intact(_) => None,
-        Version::Damaged(finding) => panic!("{finding:?}"),
+        Version::Damaged(finding) => unreachable!("{finding:?}"),
     };
     history.into_iter().filter_map(step).collect()
 }
