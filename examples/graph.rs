@@ -74,9 +74,7 @@ fn tell(start: Instant) -> impl Fn(&Progress<'_>) + Send + Sync {
         let at = start.elapsed();
         match news {
             News::Entered => println!("{at:>8.1?}  {node} ({visit})"),
-            News::Caught { verdict } => {
-                println!("{at:>8.1?}  {node} failed: {}", verdict.kind.as_str());
-            }
+            News::Caught { .. } => println!("{at:>8.1?}  {node} failed"),
             News::Chose { label, to } => println!("{at:>8.1?}  {label}: on to {to}"),
             News::Ended { steps, .. } => println!("{at:>8.1?}  the end, after {steps} steps"),
             _ => {}

@@ -11,14 +11,15 @@ use std::{
 };
 
 use buttress::{
-    Fault, Kind, Rejection,
+    Event, Fault, Kind, Rejection, Teller,
     checkpoint::{Effects, Halt, InDoubt, Step},
     store::{
         IdempotencyKey, Journal, Life, MemoryStore, Retention, Status, StepId, Store, StoreError,
         Version, WorkflowId,
     },
 };
-use buttress_flow::graph::{DurableGraph, END, FanOut, Flaw, Graph, Run, RunError};
+use buttress_flow::graph::{Draft, DurableGraph, END, FanOut, Flaw, Graph, Run, RunError};
+use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokio::task::yield_now;
 use tower::{BoxError, Service, ServiceExt, service_fn};
@@ -109,6 +110,10 @@ async fn steps(store: &MemoryStore, workflow: &str) -> Vec<String> {
 
 /// Two of `a`, in a cycle with `b`, then a fan-out, then a graph within.
 fn rich(world: &World) -> Graph<Path, BoxError> {
+    rich_draft(world).build().unwrap()
+}
+
+fn rich_draft(world: &World) -> Draft<Path, BoxError> {
     let inner =
         Graph::new("inner").keyed_step("z", RETRY, world.node("z")).edge("z", END).build().unwrap();
     let fan = FanOut::new(|path: Path, branches: Vec<Path>| {
@@ -130,8 +135,6 @@ fn rich(world: &World) -> Graph<Path, BoxError> {
         .route("b", |path: &Path| path.len() < 4, [(true, "a"), (false, "f")])
         .edge("f", "n")
         .edge("n", END)
-        .build()
-        .unwrap()
 }
 
 const RICH: [&str; 7] = ["a", "b", "a", "b", "x", "y", "z"];
@@ -609,4 +612,124 @@ async fn a_graph_within_that_is_visited_twice_does_its_work_twice() {
     assert_eq!(steps(&store, "w").await, ["start", "n/z", "n", "n#2/z", "n#2", "end"]);
     let keys: BTreeSet<_> = world.keys.lock().unwrap().values().flatten().copied().collect();
     assert_eq!(keys.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn checkpoints_tell_what_they_do_by_the_names_of_nodes() {
+    let (store, world) = (MemoryStore::new(), World::default());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = told.clone();
+    let graph = rich_draft(&world)
+        .observe(move |teller: Teller<'_>, event: &Event| {
+            if let Event::Intended { attempt: 1, .. } = event {
+                log.lock().unwrap().push(format!("{} {}", teller.pattern, teller.name));
+            }
+        })
+        .build()
+        .unwrap()
+        .durable(journal(&store, "one"))
+        .unwrap();
+    graph.oneshot(Run::new("w", Path::new())).await.unwrap();
+    let expected = ["checkpoint a", "checkpoint a", "checkpoint f/x", "checkpoint z"];
+    assert_eq!(*told.lock().unwrap(), expected);
+}
+
+/// A node leads on to the next, or by what the path is like to any other; `ways` past the last are ends.
+#[derive(Clone, Debug)]
+struct Maze(Vec<(Effects, Vec<usize>)>);
+
+const NAMES: [&str; 5] = ["n0", "n1", "n2", "n3", "n4"];
+const MOST: u32 = 12;
+
+impl Maze {
+    fn choose(path: &Path, ways: usize) -> usize {
+        path.iter().map(|name| name.bytes().map(usize::from).sum::<usize>()).sum::<usize>() % ways
+    }
+
+    fn graph(&self, world: &World) -> Graph<Path, BoxError> {
+        let mut graph = Graph::new("maze").most_steps(MOST);
+        for (place, (effects, ways)) in self.0.iter().enumerate() {
+            let name = NAMES[place];
+            let count = ways.len();
+            let to = |way: &usize| if *way < self.0.len() { NAMES[*way] } else { END };
+            let ways: Vec<_> = ways.iter().map(to).enumerate().collect();
+            graph = graph.keyed_step(name, *effects, world.node(name)).route(
+                name,
+                move |path: &Path| Self::choose(path, count),
+                ways,
+            );
+        }
+        graph.build().unwrap()
+    }
+
+    /// Where a run leads, worked out by hand; `None` if it is too long.
+    fn walk(&self) -> Option<Path> {
+        let (mut path, mut place) = (Path::new(), 0);
+        while let Some((_, ways)) = self.0.get(place) {
+            if path.len() == MOST as usize {
+                return None;
+            }
+            path.push(NAMES[place].to_owned());
+            place = ways[Self::choose(&path, ways.len())];
+        }
+        Some(path)
+    }
+}
+
+fn mazes() -> impl Strategy<Value = Maze> {
+    let effects = prop_oneof![Just(RETRY), Just(Effects::ReadOnly), Just(Effects::Idempotent)];
+    let node = (effects, prop::collection::vec(0..6_usize, 0..3));
+    prop::collection::vec(node, 1..=5).prop_map(|mut nodes| {
+        // So that all are reached, and the end is.
+        for (place, (_, ways)) in nodes.iter_mut().enumerate() {
+            ways.push(place + 1);
+        }
+        Maze(nodes)
+    })
+}
+
+proptest! {
+    #[test]
+    fn however_often_it_is_killed_it_ends_where_it_would_have(
+        maze in mazes(),
+        kills in prop::collection::vec(1..20_usize, 0..4),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (store, world) = (MemoryStore::new(), World::default());
+            for polls in &kills {
+                let journal = Journal::new(store.clone()).ttl(LEASE);
+                let graph = maze.graph(&world).durable(journal).unwrap();
+                let mut run = Box::pin(graph.oneshot(Run::new("w", Path::new())));
+                for _ in 0..*polls {
+                    if poll_once(run.as_mut()).await.is_ready() {
+                        break;
+                    }
+                }
+                drop(run);
+                tokio::time::advance(LEASE).await;
+            }
+            let graph = maze.graph(&world).durable(store.clone()).unwrap();
+            let path = graph.oneshot(Run::new("w", Path::new())).await;
+            match (path, maze.walk()) {
+                (Ok(path), Some(expected)) => assert_eq!(path, expected),
+                (Err(error), None) => {
+                    let run = RunError::of(&*error);
+                    assert!(matches!(run, Some(RunError::TooMany { .. })), "{error}");
+                }
+                (path, expected) => panic!("{path:?}, {expected:?} was expected"),
+            }
+            let keys = world.keys.lock().unwrap();
+            assert!(keys.values().all(|keys| keys.len() == 1), "{keys:?}");
+            // Each was done once, but for those that were under way at a kill.
+            let calls: u32 = NAMES.into_iter().map(|name| world.calls(name)).sum();
+            assert!(calls as usize <= keys.len() + kills.len(), "{calls} calls");
+            let audit = store.verify(&id("w")).await.unwrap();
+            assert_eq!(audit.findings, []);
+        });
+    }
 }

@@ -3,14 +3,14 @@
 use std::{fmt, sync::Arc};
 
 use buttress::{
-    Fault, FromRejection, IntoCause, Name,
+    Fault, FromRejection, IntoCause, Name, Observe,
     checkpoint::{Effects, Step},
 };
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    BoxNode, FanOut, Follow, Graph, GraphError, Tracing,
+    BoxNode, FanOut, Follow, Graph, GraphError, Split, Tracing, Turn,
     cursor::Bounds,
     fan::{Branch, plain},
     node::Fold,
@@ -33,6 +33,7 @@ pub struct Draft<S, E> {
     bounds: Bounds,
     schema: u32,
     follow: Arc<dyn Follow>,
+    observe: Option<Arc<dyn Observe>>,
 }
 
 struct Part<S, E> {
@@ -70,6 +71,7 @@ where
             bounds: Bounds::default(),
             schema: 1,
             follow: Arc::new(Tracing),
+            observe: None,
         }
     }
 
@@ -265,6 +267,13 @@ where
         self
     }
 
+    /// Sets who listens to the checkpoints of nodes, where results are kept; `tracing` by default. Each goes by the
+    /// name of its node.
+    pub fn observe(mut self, observe: impl Observe + 'static) -> Self {
+        self.observe = Some(Arc::new(observe));
+        self
+    }
+
     /// Sets the version of the state's type, where results are kept; 1 by default.
     ///
     /// Count it up when the type changes so that old bytes would be misread. What was kept under another
@@ -283,7 +292,7 @@ where
     where
         S: Clone,
     {
-        let Self { name, parts, edges, folds, start, wrap, bounds, schema, follow } = self;
+        let Self { name, parts, edges, folds, start, wrap, bounds, schema, follow, observe } = self;
         let wrap = |name: &Name, node| wrap.iter().fold(node, |node, wrap| wrap(name, node));
         let known = |name: &Name| parts.iter().any(|part| part.name == *name);
         let referring = edges.iter().map(|edge| &edge.from).chain(folds.iter().map(|(at, _)| at));
@@ -315,81 +324,12 @@ where
         }
         match Plan::new(name.clone(), spots, start.as_ref(), &strays) {
             Ok(plan) => {
-                let shared = Shared { plan: Arc::new(plan), chooses, bounds, schema };
+                let shared = Shared { plan: Arc::new(plan), chooses, bounds, schema, observe };
                 Ok(Graph::from_parts(nodes, shared, follow))
             }
             Err(flaws) => Err(GraphError::new(name, flaws)),
         }
     }
-}
-
-/// The three ways on from a node whose work succeeds, is to be done again, or fails.
-///
-/// ```
-/// use buttress_flow::graph::{END, Graph, Split, Turn};
-/// use tower::{BoxError, ServiceExt, service_fn};
-///
-/// #[derive(Clone, Default)]
-/// struct State { tries: u32, answer: Option<u32>, error: Option<String> }
-///
-/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
-/// let search = service_fn(async |state: State| match state.tries {
-///     0 | 1 => Err(BoxError::from("no luck")),
-///     tries => Ok(State { answer: Some(tries), ..state }),
-/// });
-/// let graph = Graph::new("search")
-///     .node("search", search)
-///     .catch("search", |state, error| State {
-///         tries: state.tries + 1, error: Some(error.to_string()), ..state
-///     })
-///     .split(
-///         "search",
-///         |state: &State| match state {
-///             State { answer: Some(_), .. } => Turn::Success,
-///             State { tries: 0..5, .. } => Turn::Retry,
-///             _ => Turn::Fail,
-///         },
-///         Split { success: "write", retry: "search", fail: "apologise" },
-///     )
-///     .node("write", service_fn(async |state: State| Ok::<_, BoxError>(state)))
-///     .node("apologise", service_fn(async |state: State| Ok::<_, BoxError>(state)))
-///     .edge("write", END)
-///     .edge("apologise", END)
-///     .build()
-///     .unwrap();
-/// let state = graph.oneshot(State::default()).await.unwrap();
-/// assert_eq!((state.tries, state.answer), (2, Some(2)));
-/// # }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Turn {
-    /// It is done: go on.
-    Success,
-    /// It may go well another time.
-    Retry,
-    /// It is not to be had.
-    Fail,
-}
-
-impl fmt::Display for Turn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Success => "success",
-            Self::Retry => "retry",
-            Self::Fail => "fail",
-        })
-    }
-}
-
-/// Where the three ways of [`Draft::split`] lead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Split<N> {
-    /// On [`Turn::Success`].
-    pub success: N,
-    /// On [`Turn::Retry`].
-    pub retry: N,
-    /// On [`Turn::Fail`].
-    pub fail: N,
 }
 
 impl<S, E> fmt::Debug for Draft<S, E> {

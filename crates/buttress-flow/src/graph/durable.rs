@@ -9,7 +9,7 @@ use std::{
 };
 
 use buttress::{
-    CheckpointLayer, Fault, FromRejection, IntoCause, Name, Rejection,
+    CheckpointLayer, Event, Fault, FromRejection, IntoCause, Name, Observe, Rejection, Teller,
     checkpoint::{Effects, Halt},
     store::{Journal, StepId},
 };
@@ -40,6 +40,7 @@ struct Settings {
     journal: Journal,
     schema: u32,
     follow: Arc<dyn Follow>,
+    observe: Option<Arc<dyn Observe>>,
 }
 
 impl<S, E> Clone for DurableGraph<S, E> {
@@ -86,6 +87,7 @@ where
             journal: journal.into(),
             schema: self.shared().schema,
             follow: self.follower().clone(),
+            observe: self.shared().observe.clone(),
         };
         let mut flaws = Vec::new();
         let runner = settings.keep(self, &mut flaws);
@@ -139,7 +141,12 @@ impl Settings {
         E: Fault + Send + 'static,
     {
         let layer = CheckpointLayer::new(self.journal.clone(), effects);
-        Member::new(layer.schema(self.schema).name(name.clone()).layer(member))
+        let mut layer = layer.schema(self.schema).name(name.clone());
+        if let Some(observe) = self.observe.clone() {
+            let observe = move |teller: Teller<'_>, event: &Event| observe.event(teller, event);
+            layer = layer.observe(observe);
+        }
+        Member::new(layer.layer(member))
     }
 }
 

@@ -49,7 +49,7 @@
 //! | make failures part of the state | [`catch`](Draft::catch), [`FanOut::settled`] |
 //! | protect all nodes | [`wrap`](Draft::wrap), [`wrap_each`](Draft::wrap_each) |
 //! | bound cycles | [`most_visits`](Draft::most_visits), [`most_steps`](Draft::most_steps) |
-//! | see what goes on | [`follow`](Draft::follow) |
+//! | see what goes on | [`follow`](Draft::follow), [`observe`](Draft::observe) |
 //! | draw it | [`to_mermaid`](Graph::to_mermaid) |
 //! | keep results | [`durable`](Graph::durable) |
 //!
@@ -145,16 +145,18 @@ mod node;
 mod plan;
 mod progress;
 mod service;
+mod split;
 mod walk;
 
 pub use self::{
-    draft::{Draft, Split, Turn},
+    draft::Draft,
     durable::{DurableFuture, DurableGraph, Run},
     error::{Flaw, GraphError, RunError},
     fan::FanOut,
     node::BoxNode,
     progress::{Follow, News, Progress, Tracing},
     service::{Graph, RunFuture},
+    split::{Split, Turn},
 };
 
 /// The name of where runs begin. No node has it.

@@ -8,7 +8,9 @@ use std::{
     task::{Context as Task, Poll},
 };
 
-use buttress::{Cause, Effect, Fault, FromRejection, IntoCause, Name, Verdict, store::StepId};
+use buttress::{
+    Cause, Effect, Fault, FromRejection, IntoCause, Name, Observe, Verdict, store::StepId,
+};
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tower::util::Oneshot;
@@ -42,6 +44,8 @@ pub(super) struct Shared<S> {
     pub(super) bounds: Bounds,
     /// The version of the state's type.
     pub(super) schema: u32,
+    /// Who listens to checkpoints, if not `tracing`.
+    pub(super) observe: Option<Arc<dyn Observe>>,
 }
 
 impl<S, E> Clone for Runner<S, E> {
