@@ -1,17 +1,25 @@
 //! The layers of this workspace, with their defaults where nothing else is said.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::NonZeroU32,
+    pin::pin,
+    sync::{Arc, LazyLock},
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use buttress::{
-    Backoff, BreakerLayer, Budget, DegradeLayer, FailoverLayer, FallbackLayer, HedgeLayer,
-    LimitLayer, Once, Quantile, QuorumLayer, Ratio, RetryLayer, Stack, TimeoutLayer, Trigger,
-    Window,
+    Backoff, BreakerLayer, Budget, CheckpointLayer, DegradeLayer, FailoverLayer, FallbackLayer,
+    HedgeLayer, LimitLayer, Once, Quantile, QuorumLayer, Ratio, RetryLayer, Stack, TimeoutLayer,
+    Trigger, Window,
+    checkpoint::{Effects, InDoubt, Step},
+    store::{MemoryStore, StepId},
 };
 use tower::{Layer, Service, ServiceBuilder};
 
 use crate::{
     Bare, Failed, Run,
-    run::{admitted, once},
+    run::{admitted, finish, once},
 };
 
 /// Longer than a call takes.
@@ -113,6 +121,52 @@ pub(crate) fn hedge_percentile() -> Run {
 pub(crate) fn degrade() -> Run {
     let layer = DegradeLayer::new().required("b", Bare).optional("c", Bare);
     Run::service(layer.layer(Bare))
+}
+
+/// The same step each time, which was done before.
+pub(crate) fn checkpoint_replay() -> Run {
+    let mut service = kept(Effects::ReadOnly);
+    let order: Arc<str> = "order-17".into();
+    Run::succeeding(move |_| step(&mut service, Step::new(order.clone(), CHARGE.clone(), 1)))
+}
+
+pub(crate) fn checkpoint_reading() -> Run {
+    checkpoint(Effects::ReadOnly)
+}
+
+pub(crate) fn checkpoint_side_effect() -> Run {
+    checkpoint(Effects::SideEffect(InDoubt::Retry))
+}
+
+/// Steps of workflows of a thousand steps.
+fn checkpoint(effects: Effects) -> Run {
+    let mut service = kept(effects);
+    let (mut order, mut steps): (Arc<str>, u32) = ("order-17".into(), 0);
+    Run::succeeding(move |request| {
+        steps += 1;
+        if steps % 1_000 == 0 {
+            // Another store, or it would fill the memory.
+            service = kept(effects);
+            order = format!("order-{steps}").into();
+        }
+        let id = CHARGE.clone().occurrence(steps);
+        step(&mut service, Step::new(order.clone(), id, request))
+    })
+}
+
+static CHARGE: LazyLock<StepId> = LazyLock::new(|| StepId::new("charge"));
+
+fn kept(
+    effects: Effects,
+) -> impl Service<Step<u64>, Response = u64, Error = Failed, Future: 'static> + 'static {
+    let bare = ServiceBuilder::new().map_request(|step: Step<u64>| step.request).service(Bare);
+    CheckpointLayer::new(MemoryStore::new(), effects).layer(bare)
+}
+
+fn step<S: Service<Step<u64>>>(service: &mut S, step: Step<u64>) -> Result<S::Response, S::Error> {
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut cx)?.is_ready(), "it always is");
+    finish(pin!(service.call(step)))
 }
 
 pub(crate) fn quorum() -> Run {

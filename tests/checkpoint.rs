@@ -95,7 +95,7 @@ async fn once(store: impl Store, effects: Effects, tool: &Tool) -> Result<u64, P
 fn halt<T: std::fmt::Debug>(outcome: Result<T, ProbeError>) -> Halt {
     match outcome {
         Err(ProbeError::Rejected(Rejection::Halted { halt, .. })) => *halt,
-        other => panic!("not halted: {other:?}"),
+        other => unreachable!("not halted: {other:?}"),
     }
 }
 
@@ -110,7 +110,7 @@ async fn statuses(store: &impl Store) -> Vec<Status> {
             .into_iter()
             .map(|version| match version {
                 Version::Intact(record) => record.status,
-                Version::Damaged(finding) => panic!("{finding:?}"),
+                Version::Damaged(finding) => unreachable!("{finding:?}"),
             })
             .collect(),
         Err(_) => vec![],

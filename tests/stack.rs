@@ -11,11 +11,13 @@ use std::{
 };
 
 use buttress::{
-    Backoff, BreakerLayer, Budget, CallError, DegradeLayer, EffectsIf, Event, FailoverLayer,
-    FallbackLayer, HedgeLayer, Jitter, LimitLayer, QuorumLayer, Random, Rejection, RetryLayer,
-    ServiceBuilderExt, Stack, Teller, TimeoutLayer, Trigger, Verdict,
+    Backoff, BreakerLayer, Budget, CallError, CheckpointLayer, DegradeLayer, EffectsIf, Event,
+    FailoverLayer, FallbackLayer, HedgeLayer, Jitter, LimitLayer, QuorumLayer, Random, Rejection,
+    RetryLayer, ServiceBuilderExt, Stack, Teller, TimeoutLayer, Trigger, Verdict,
     breaker::State,
+    checkpoint::{Effects, InDoubt, Step},
     stack::{Rule, outline},
+    store::MemoryStore,
 };
 use buttress_sim::{
     Faults, Tool, ToolRequest,
@@ -260,4 +262,34 @@ async fn a_call_ends_in_time_whatever_happens_inside() {
     let error = Stack::tool("hang").within(12 * SECOND).layer(hangs).oneshot(()).await.unwrap_err();
     assert_eq!(error.downcast_ref(), Some(&Rejection::timeout(12 * SECOND)));
     assert_eq!(start.elapsed(), 12 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_inside_of_what_repeats_is_found() {
+    let checkpoint = || {
+        CheckpointLayer::new(MemoryStore::new(), Effects::SideEffect(InDoubt::Retry)).name("pay")
+    };
+    let tool = service_fn(async |step: Step<u32>| Ok::<u32, BoxError>(step.request));
+    let disorder = ServiceBuilder::new()
+        .retry_classified(RetryLayer::new())
+        .checkpoint(checkpoint())
+        .check(tool)
+        .unwrap_err();
+    assert_eq!(
+        disorder.to_string(),
+        "retry (1) around checkpoint `pay` (2): each attempt begins the step anew, \
+         put the checkpoint outside",
+    );
+    let cut = ServiceBuilder::new().time_limit(SECOND).checkpoint(checkpoint()).check(tool);
+    assert_eq!(cut.unwrap_err().clashes().next().unwrap().rule, Rule::RecordingCut);
+    let detached = checkpoint().detach_on_drop();
+    ServiceBuilder::new().time_limit(SECOND).layer(detached).check(tool).unwrap();
+    let stack = ServiceBuilder::new().checkpoint(checkpoint()).layer(Stack::tool("pay"));
+    let (_, parts) = outline(&stack, tool);
+    parts.check().unwrap();
+    let first = parts.iter().next().unwrap();
+    assert_eq!(
+        (first.title(), first.detail()),
+        ("checkpoint `pay`", "a side effect, in doubt done again")
+    );
 }

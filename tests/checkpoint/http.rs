@@ -1,9 +1,12 @@
 //! Steps that are HTTP requests.
 
+use std::io;
+
 use ::http::{Request, Response, StatusCode};
 use buttress::{
+    RetryLayer,
     checkpoint::{AtHand, Http},
-    http::{BufferBodyLayer, ByStatus, ReplayBody},
+    http::{BufferBodyLayer, ByStatus, Idempotent, ReplayBody},
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Channel, Full};
@@ -103,4 +106,37 @@ async fn a_body_is_looked_at_and_not_taken() {
     });
     let service = ServiceBuilder::new().layer(BufferBodyLayer::new(8)).service(look);
     service.oneshot(Request::post("/").body(body).unwrap()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payment_may_be_repeated_inside_since_it_carries_its_key() {
+    let retry = || RetryLayer::new().classify(ByStatus).replay(Idempotent);
+    let seen = Keys::default();
+    let bank = {
+        let seen = seen.clone();
+        service_fn(move |request: Request<ReplayBody<Full<Bytes>>>| {
+            let mut seen = seen.lock().unwrap();
+            seen.extend(request.extensions().get::<IdempotencyKey>());
+            let gone = seen.len() < 2;
+            async move {
+                if gone {
+                    Err(io::Error::from(io::ErrorKind::ConnectionReset).into())
+                } else {
+                    bank(request).await
+                }
+            }
+        })
+    };
+    let buffer = || ServiceBuilder::new().layer(BufferBodyLayer::new(64));
+    // Without a key a connection that was reset leaves open whether it was paid.
+    let bare = buffer().layer(retry()).service(bank.clone());
+    bare.oneshot(post("cents=5")).await.unwrap_err();
+    assert_eq!(seen.lock().unwrap().len(), 0);
+
+    let layer = CheckpointLayer::new(MemoryStore::new(), FAIL).codec(Http).classify(ByStatus);
+    let kept = buffer().layer(layer).layer(retry()).service(bank);
+    let paid = kept.oneshot(post("cents=5")).await.unwrap();
+    assert_eq!(paid.status(), StatusCode::CREATED);
+    let seen = seen.lock().unwrap();
+    assert_eq!((seen.len(), seen[0]), (2, seen[1]));
 }

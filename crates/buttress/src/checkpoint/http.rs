@@ -123,7 +123,7 @@ fn drain<B: Body>(body: B) -> Option<Bytes> {
 /// request.extensions_mut().insert(StepOf::new("order-17", "charge"));
 /// assert_eq!(request.step(), Ok(StepOf::new("order-17", "charge")));
 /// assert_eq!(request.fingerprint(), charge().fingerprint());
-/// assert!(charge().step().unwrap_err().to_string().contains("`StepOf`"));
+/// assert!(charge().step().unwrap_err().to_string().contains("StepOf"));
 /// ```
 impl<B: AtHand> Keyed for Request<B> {
     fn step(&self) -> Result<StepOf, Unkeyed> {
@@ -170,7 +170,8 @@ impl<B: AtHand> Keyed for Request<B> {
 /// let response = response.body(Bytes::from("paid")).unwrap();
 /// let bytes = Http.encode(&response).unwrap();
 /// let read: Response<Bytes> = Http.decode(&bytes).unwrap();
-/// assert_eq!((read.status(), &read.headers()["location"], &read.body()[..]), (response.status(), "/charges/7", &b"paid"[..]));
+/// assert_eq!((read.status(), read.headers()), (response.status(), response.headers()));
+/// assert_eq!(read.body(), "paid");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Http;
