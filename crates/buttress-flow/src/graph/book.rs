@@ -1,0 +1,111 @@
+//! What is kept of a run as a whole: what it began with, and what came of it.
+
+use buttress::{
+    checkpoint::{Codec, Halt, Json, fingerprint},
+    store::{
+        Begin, Begun, Entry, Journal, Payload, Sealed, Settled, StepId, StoreError, Ticket,
+        WorkflowId,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::START;
+
+/// The records of one run.
+pub(super) struct Book {
+    pub(super) journal: Journal,
+    pub(super) workflow: WorkflowId,
+    pub(super) schema: u32,
+}
+
+/// What is known of a record that is to be written.
+pub(super) enum Opened<S> {
+    /// It is written already.
+    Written(S),
+    Fresh(Ticket),
+}
+
+impl Book {
+    /// Looks for the record of a step, which belongs to an input.
+    pub(super) async fn open<S>(&self, step: &str, input: &S) -> Result<Opened<S>, Halt>
+    where
+        S: Serialize + DeserializeOwned,
+    {
+        let step = StepId::new(step);
+        let claim = self.journal.claim(&self.workflow, false).map_err(Halt::Store)?;
+        let begin = Begin {
+            workflow: self.workflow.clone(),
+            step: step.clone(),
+            fingerprint: fingerprint(input),
+            claim,
+            intent: false,
+            restart: None,
+        };
+        match self.journal.store().begin(&begin).await.map_err(halt)? {
+            Begun::Fresh(ticket) => Ok(Opened::Fresh(ticket)),
+            Begun::Completed { record } => self.read(&record).map(Opened::Written),
+            // Steps of these names are begun and fail nowhere: another program has written them.
+            Begun::Pending { .. }
+            | Begun::Failed { .. }
+            | Begun::Damaged { .. }
+            | Begun::Mismatch { .. } => Err(Halt::Mismatch { step }),
+        }
+    }
+
+    /// Writes the record, and returns what counts: what was written first.
+    pub(super) async fn write<S>(&self, ticket: &Ticket, state: S, ends: bool) -> Result<S, Halt>
+    where
+        S: Serialize + DeserializeOwned,
+    {
+        let step = || ticket.step.clone();
+        let bytes = Json
+            .encode(&state)
+            .map_err(|error| Halt::Unwritable { step: step(), message: error.to_string() })?;
+        let codec = Codec::<S>::number(&Json);
+        let entry = Entry::done(Payload { codec, schema: self.schema, bytes });
+        let entry = if ends { entry.finish() } else { entry };
+        match self.journal.store().complete(ticket, entry).await {
+            Ok(Settled { ours: true, .. }) => Ok(state),
+            Ok(Settled { record, ours: false }) => self.read(&record),
+            Err(error) => Err(Halt::Unrecorded { step: step(), error }),
+        }
+    }
+
+    /// What the run began with.
+    pub(super) async fn input<S>(&self) -> Result<S, Halt>
+    where
+        S: Serialize + DeserializeOwned,
+    {
+        let start = StepId::new(START);
+        let store = self.journal.store();
+        let found = store.latest(&self.workflow, Some(&start)).await.map_err(halt)?;
+        match found {
+            Some(found) => self.read(&found.record),
+            None => {
+                let workflow = self.workflow.clone();
+                Err(Halt::Store(StoreError::NotFound { workflow, version: None }))
+            }
+        }
+    }
+
+    fn read<S>(&self, record: &Sealed) -> Result<S, Halt>
+    where
+        S: Serialize + DeserializeOwned,
+    {
+        let Payload { codec, schema, bytes } = &record.payload;
+        let (found, wanted) = ((*codec, *schema), (Codec::<S>::number(&Json), self.schema));
+        let unreadable =
+            |message| Halt::Unreadable { step: record.step.clone(), found, wanted, message };
+        if found != wanted {
+            return Err(unreadable(String::new()));
+        }
+        Json.decode(bytes).map_err(|error| unreadable(error.to_string()))
+    }
+}
+
+fn halt(error: StoreError) -> Halt {
+    match error {
+        StoreError::Held { owner, retry_after, .. } => Halt::Held { owner, retry_after },
+        error => Halt::Store(error),
+    }
+}
