@@ -56,7 +56,7 @@ impl Random {
     }
 
     /// One number of a new stream, at least 0 and below 1.
-    pub(crate) fn unit(&self) -> f64 {
+    pub fn unit(&self) -> f64 {
         self.stream().random()
     }
 
