@@ -1,1 +1,4 @@
 //! Many calls, in order: workflow graph, checkpointed state, saga, two-phase commit, workers.
+
+mod crowd;
+pub mod transaction;
