@@ -4,6 +4,7 @@
 
 mod breaker;
 mod budget;
+mod checkpoint;
 mod contract;
 mod degrade;
 mod failover;

@@ -211,6 +211,13 @@ pub enum Event {
         /// The version of the outcome.
         version: u64,
     },
+    /// Nothing came of a step that was begun, and that is recorded: it is not in doubt.
+    Withdrawn {
+        /// Which attempt at the step.
+        attempt: u32,
+        /// The version of the record.
+        version: u64,
+    },
     /// A step was begun before and nobody knows how it ended.
     InDoubt {
         /// The attempt that is in doubt.

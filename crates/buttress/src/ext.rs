@@ -46,6 +46,13 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
     /// Leaves what is broken alone. See [`breaker`](crate::breaker).
     fn breaker<C>(self, layer: BreakerLayer<C>) -> ServiceBuilder<Stack<BreakerLayer<C>, L>>;
 
+    /// Does each step of a workflow once. See [`checkpoint`](crate::checkpoint).
+    #[cfg(feature = "serde")]
+    fn checkpoint<K, C, N, P>(
+        self,
+        layer: crate::CheckpointLayer<K, C, N, P>,
+    ) -> ServiceBuilder<Stack<crate::CheckpointLayer<K, C, N, P>, L>>;
+
     /// Calls others beside the service, and answers with what they give. See
     /// [`degrade`](crate::degrade).
     fn degrade<S, C, R>(
@@ -119,6 +126,14 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
     }
 
     fn breaker<C>(self, layer: BreakerLayer<C>) -> ServiceBuilder<Stack<BreakerLayer<C>, L>> {
+        self.layer(layer)
+    }
+
+    #[cfg(feature = "serde")]
+    fn checkpoint<K, C, N, P>(
+        self,
+        layer: crate::CheckpointLayer<K, C, N, P>,
+    ) -> ServiceBuilder<Stack<crate::CheckpointLayer<K, C, N, P>, L>> {
         self.layer(layer)
     }
 

@@ -182,6 +182,8 @@ mod sync;
 pub mod timeout;
 mod verdict;
 
+#[cfg(feature = "serde")]
+pub use self::checkpoint::{Checkpoint, CheckpointLayer};
 pub use self::{
     backoff::{Backoff, Factor, Jitter},
     breaker::{Breaker, BreakerHandle, BreakerLayer, Cusum, Probes, Trigger, Window},

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
+use super::Unkeyed;
 use crate::{
     Effect, Fault, Verdict,
     store::{StepId, StoreError},
@@ -15,7 +16,7 @@ pub enum Halt {
     InDoubt {
         /// The step.
         step: StepId,
-        /// The attempt that is in doubt.
+        /// The attempt that is in doubt, 0 if its record is damaged.
         attempt: u32,
     },
     /// It is being done right now in this process.
@@ -69,6 +70,8 @@ pub enum Halt {
     },
     /// The store failed before the call was made.
     Store(StoreError),
+    /// The request does not say which step it is.
+    Unkeyed(Unkeyed),
 }
 
 impl Halt {
@@ -82,7 +85,9 @@ impl Halt {
             Self::Held { retry_after, .. } => {
                 Verdict { retry_after: Some(*retry_after), ..Verdict::rejected() }
             }
-            Self::Mismatch { .. } => Verdict::permanent().with_effect(Effect::None),
+            Self::Mismatch { .. } | Self::Unkeyed(_) => {
+                Verdict::permanent().with_effect(Effect::None)
+            }
             Self::Unreadable { .. } | Self::Unwritable { .. } => {
                 Verdict::permanent().with_effect(Effect::Applied)
             }
@@ -95,6 +100,9 @@ impl Halt {
 impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::InDoubt { step, attempt: 0 } => {
+                write!(f, "step `{step}` is in doubt: it was begun, and its record is damaged")
+            }
             Self::InDoubt { step, attempt } => {
                 write!(f, "step `{step}` is in doubt: attempt {attempt} was begun and never ended")
             }
@@ -123,6 +131,7 @@ impl fmt::Display for Halt {
                 write!(f, "step `{step}` was done, and could not be recorded: {error}")
             }
             Self::Store(error) => error.fmt(f),
+            Self::Unkeyed(error) => error.fmt(f),
         }
     }
 }
@@ -131,6 +140,7 @@ impl Error for Halt {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Unrecorded { error, .. } | Self::Store(error) => Some(error),
+            Self::Unkeyed(error) => Some(error),
             _ => None,
         }
     }

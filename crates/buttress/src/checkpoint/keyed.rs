@@ -1,6 +1,6 @@
 //! Requests that know which step they are.
 
-use std::sync::Arc;
+use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -16,29 +16,61 @@ use crate::store::{Digest, IdempotencyKey, StepId};
     note = "wrap the request: `buttress::checkpoint::Step::new(workflow, step, request)`, or implement `buttress::checkpoint::Keyed` for it"
 )]
 pub trait Keyed {
-    /// The workflow, in the namespace of the journal.
-    fn workflow(&self) -> Arc<str>;
-
-    /// The step: a name that stays when the program changes, and which time it is done.
-    fn step(&self) -> StepId;
+    /// Which step of which workflow it is.
+    fn step(&self) -> Result<StepOf, Unkeyed>;
 
     /// A digest of what is asked, without anything that differs from one time to the next (a date, a
     /// trace). A step that was recorded for another is refused.
-    fn fingerprint(&self) -> Digest;
+    fn fingerprint(&self) -> Result<Digest, Unkeyed>;
 
     /// Puts the key where the inner service sends it along, such as the header `Idempotency-Key`.
     fn place(&mut self, key: IdempotencyKey);
 }
+
+/// A step of a workflow.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StepOf {
+    /// The workflow, in the namespace of the journal.
+    pub workflow: Arc<str>,
+    /// The step: a name that stays when the program changes, and which time it is done.
+    pub step: StepId,
+}
+
+impl StepOf {
+    /// A step of a workflow.
+    pub fn new(workflow: impl Into<Arc<str>>, step: impl Into<StepId>) -> Self {
+        Self { workflow: workflow.into(), step: step.into() }
+    }
+}
+
+/// Why a request cannot be told from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unkeyed(Cow<'static, str>);
+
+impl Unkeyed {
+    /// Says what is missing and what to do.
+    pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for Unkeyed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Unkeyed {}
 
 /// A request together with the step that it is.
 ///
 /// The inner service gets it with the [key](Self::key) in place.
 ///
 /// ```
-/// use buttress::checkpoint::{Keyed, Step};
+/// use buttress::checkpoint::{Keyed, Step, StepOf};
 ///
 /// let step = Step::new("order-17", "charge", serde_json::json!({"cents": 1200}));
-/// assert_eq!((&*step.workflow(), step.step()), ("order-17", "charge".into()));
+/// assert_eq!(step.step(), Ok(StepOf::new("order-17", "charge")));
 /// assert_eq!(step.fingerprint(), Step::new("x", "y", serde_json::json!({"cents": 1200})).fingerprint());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,17 +98,13 @@ impl<R> Step<R> {
 }
 
 impl<R: Serialize> Keyed for Step<R> {
-    fn workflow(&self) -> Arc<str> {
-        self.workflow.clone()
-    }
-
-    fn step(&self) -> StepId {
-        self.step.clone()
+    fn step(&self) -> Result<StepOf, Unkeyed> {
+        Ok(StepOf { workflow: self.workflow.clone(), step: self.step.clone() })
     }
 
     /// The [fingerprint](fingerprint()) of the request.
-    fn fingerprint(&self) -> Digest {
-        fingerprint(&self.request)
+    fn fingerprint(&self) -> Result<Digest, Unkeyed> {
+        Ok(fingerprint(&self.request))
     }
 
     fn place(&mut self, key: IdempotencyKey) {

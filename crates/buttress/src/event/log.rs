@@ -122,6 +122,9 @@ impl Observe for Tracing {
             Event::Recorded { attempt, version } => {
                 tell!(DEBUG, "recorded", attempt = attempt, version = version);
             }
+            Event::Withdrawn { attempt, version } => {
+                tell!(DEBUG, "withdrawn", attempt = attempt, version = version);
+            }
             Event::InDoubt { attempt, resolution } => {
                 tell!(WARN, "in_doubt", attempt = attempt, resolution = resolution.as_str());
             }

@@ -9,7 +9,7 @@ use crate::Name;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pattern {
     Breaker,
-    #[allow(dead_code, reason = "its layer comes with the feature serde")]
+    #[cfg_attr(not(feature = "serde"), allow(dead_code, reason = "its layer needs the feature"))]
     Checkpoint,
     Degrade,
     Failover,

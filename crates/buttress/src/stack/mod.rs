@@ -23,6 +23,7 @@
 //! | layer | why here |
 //! |---|---|
 //! | [fallback](crate::fallback) | a time limit around it lets a slow primary eat the time of the fallback; below retry, breaker or failover it hides failures from them |
+//! | `checkpoint` | a retry or a hedge around it begins the step again and again, an open breaker keeps back what was done; a time limit may cut off the recording |
 //! | [timeout](crate::timeout) of the call | what is inside sees the deadline, and starts nothing that cannot end in time |
 //! | [degrade](crate::degrade), [quorum](crate::quorum) | a retry around them repeats members that had answered, too |
 //! | [retry](crate::retry) | a limit around it holds a place while it only waits |
@@ -65,6 +66,8 @@ mod order;
 mod outline;
 mod preset;
 
+#[cfg(feature = "serde")]
+pub(crate) use self::outline::note_effect;
 pub(crate) use self::outline::{note, note_limit};
 pub use self::{
     order::{Clash, Disorder, Rule},

@@ -38,6 +38,14 @@ pub enum Rule {
     AttemptsMultiply,
     /// A retry around a quorum or an ensemble: it repeats the members that had answered, too.
     ReplicasRepeated,
+    /// A layer that calls several times around a checkpoint: each attempt begins the step anew, and is
+    /// refused where the step is under way or in doubt.
+    StepRepeated,
+    /// A breaker around a checkpoint: while it is open, what was done is not answered either.
+    ReplayBlocked,
+    /// A time limit around the checkpoint of a side effect: a step that was done in time may be cut off
+    /// before that is recorded, and is then in doubt.
+    RecordingCut,
 }
 
 impl Rule {
@@ -53,6 +61,8 @@ impl Rule {
             Self::NeverFires => "shorten the inner limit, or drop it",
             Self::AttemptsMultiply => "keep one of them",
             Self::ReplicasRepeated => "put the retry inside, around each member",
+            Self::StepRepeated | Self::ReplayBlocked => "put the checkpoint outside",
+            Self::RecordingCut => "put the time limit inside, or let the checkpoint detach_on_drop",
         }
     }
 
@@ -65,6 +75,9 @@ impl Rule {
             Self::NeverFires => "the inner limit never fires before the outer one",
             Self::AttemptsMultiply => "the attempts of the two multiply",
             Self::ReplicasRepeated => "members that had answered are called again",
+            Self::StepRepeated => "each attempt begins the step anew",
+            Self::ReplayBlocked => "an open circuit keeps back what was done before",
+            Self::RecordingCut => "what was done may be cut off before it is recorded",
         }
     }
 }
@@ -119,7 +132,9 @@ pub(super) fn check(parts: &[Part]) -> Result<(), Disorder> {
 
 /// What is wrong with `outer` around `inner`, in the light of the parts between and below them.
 fn clash(outer: &Part, between: &[Part], inner: &Part, below: &[Part]) -> Option<Rule> {
-    use Pattern::{Breaker, Degrade, Failover, Fallback, Hedge, Limit, Quorum, Retry, Timeout};
+    use Pattern::{
+        Breaker, Checkpoint, Degrade, Failover, Fallback, Hedge, Limit, Quorum, Retry, Timeout,
+    };
     let undercut =
         |limit: Duration| below.iter().any(|part| part.limit().is_some_and(|l| l < limit));
     match (outer.pattern(), inner.pattern()) {
@@ -137,6 +152,14 @@ fn clash(outer: &Part, between: &[Part], inner: &Part, below: &[Part]) -> Option
         }
         (Retry, Retry) => Some(Rule::AttemptsMultiply),
         (Retry, Quorum | Degrade) => Some(Rule::ReplicasRepeated),
+        // Of the same step they would only be told that it is under way.
+        (Hedge | Quorum, Checkpoint) => Some(Rule::StepRepeated),
+        // Steps without an effect may well be repeated: against a store that is out of reach, say.
+        (Retry | Failover, Checkpoint) => inner.effect().then_some(Rule::StepRepeated),
+        (Breaker, Checkpoint) => Some(Rule::ReplayBlocked),
+        (Timeout, Checkpoint) => {
+            (inner.effect() && !inner.detached()).then_some(Rule::RecordingCut)
+        }
         _ => None,
     }
 }
@@ -229,5 +252,28 @@ mod tests {
         assert_eq!(rules(&repeated), [(1, 2, Rule::ReplicasRepeated)]);
         let fine = [part(Fallback), part(Degrade), part(Retry), part(Failover), part(Breaker)];
         assert_eq!(rules(&fine), []);
+    }
+
+    #[test]
+    fn a_checkpoint_is_outside_of_what_repeats_blocks_or_cuts_off() {
+        use Pattern::{Breaker, Checkpoint, Fallback, Hedge, Limit, Quorum, Retry};
+        let checkpoint = || part(Checkpoint);
+        let effect = || part(Checkpoint).with_effect(true, false);
+        let fine = [part(Fallback), effect(), timeout(20), part(Quorum), part(Retry), part(Hedge)];
+        assert_eq!(rules(&fine), []);
+        let repeated = [(1, 2, Rule::StepRepeated)];
+        for around in [Hedge, Quorum] {
+            assert_eq!(rules(&[part(around), checkpoint()]), repeated);
+            assert_eq!(rules(&[part(around), effect()]), repeated);
+        }
+        for around in [Retry, Pattern::Failover] {
+            assert_eq!(rules(&[part(around), checkpoint()]), []);
+            assert_eq!(rules(&[part(around), effect()]), repeated);
+        }
+        assert_eq!(rules(&[part(Breaker), checkpoint()]), [(1, 2, Rule::ReplayBlocked)]);
+        assert_eq!(rules(&[part(Limit), effect()]), []);
+        assert_eq!(rules(&[timeout(5), effect()]), [(1, 2, Rule::RecordingCut)]);
+        assert_eq!(rules(&[timeout(5), part(Checkpoint).with_effect(true, true)]), []);
+        assert_eq!(rules(&[timeout(5), checkpoint()]), []);
     }
 }

@@ -24,6 +24,10 @@ pub struct Part {
     title: String,
     detail: String,
     limit: Option<Duration>,
+    /// Whether it is there so that something happens once.
+    effect: bool,
+    /// Whether that goes on when the call is dropped.
+    detached: bool,
 }
 
 impl Part {
@@ -32,11 +36,16 @@ impl Part {
             Some(name) => format!("{} `{name}`", pattern.as_str()),
             None => pattern.as_str().to_owned(),
         };
-        Self { pattern, title, detail, limit: None }
+        Self { pattern, title, detail, limit: None, effect: false, detached: false }
     }
 
     pub(super) fn within(self, limit: Duration) -> Self {
         Self { limit: Some(limit), ..self }
+    }
+
+    #[cfg(any(test, feature = "serde"))]
+    pub(super) fn with_effect(self, effect: bool, detached: bool) -> Self {
+        Self { effect, detached, ..self }
     }
 
     /// What it is called: the pattern, with the name of the layer if it has one.
@@ -56,6 +65,14 @@ impl Part {
 
     pub(super) const fn pattern(&self) -> Pattern {
         self.pattern
+    }
+
+    pub(super) const fn effect(&self) -> bool {
+        self.effect
+    }
+
+    pub(super) const fn detached(&self) -> bool {
+        self.detached
     }
 }
 
@@ -139,6 +156,16 @@ pub(crate) fn note(voice: &Voice, detail: impl FnOnce() -> String) {
 /// Adds a layer that limits the time of a call.
 pub(crate) fn note_limit(voice: &Voice, limit: Duration, detail: impl FnOnce() -> String) {
     add(voice, detail, |part| part.within(limit));
+}
+
+/// Adds a layer that does something once, if that has an `effect`, and whether it goes on when dropped.
+#[cfg(feature = "serde")]
+pub(crate) fn note_effect(
+    voice: &Voice,
+    (effect, detached): (bool, bool),
+    detail: impl FnOnce() -> String,
+) {
+    add(voice, detail, |part| part.with_effect(effect, detached));
 }
 
 fn add(voice: &Voice, detail: impl FnOnce() -> String, with: impl FnOnce(Part) -> Part) {

@@ -243,9 +243,13 @@ pub fn begin(
         IdempotencyKey::new(&workflow.namespace, &lineage, step)
     };
     let again = restart.is_some() && *restart == slot.version();
-    let counted = matches!(slot, Slot::Intact(_));
+    let counted = matches!(&slot, Slot::Intact(record) if record.status == Status::Intent);
     let attempt = match slot {
         Slot::Empty => 1,
+        // Nothing was done with that request: it binds nobody.
+        Slot::Intact(record) if record.status == Status::Withdrawn => {
+            record.attempt.saturating_add(1)
+        }
         Slot::Intact(record) => {
             if record.fingerprint != *fingerprint {
                 return Ok(Decided::unchanged(Begun::Mismatch { record }));
@@ -260,7 +264,7 @@ pub fn begin(
                     let key = key(head.as_ref());
                     return Ok(Decided::unchanged(Begun::Pending { record, key }));
                 }
-                Status::Intent => record.attempt.saturating_add(1),
+                Status::Intent | Status::Withdrawn => record.attempt.saturating_add(1),
             }
         }
         Slot::Damaged { version, damage } if *intent && !again => {
@@ -355,6 +359,8 @@ pub fn complete(
             Status::Done | Status::Failed if record.fingerprint == ticket.fingerprint => {
                 return Ok(Decided::unchanged(Settled { record, ours: false }));
             }
+            // Of what was begun without an intent the first outcome counts, whatever was withdrawn.
+            Status::Withdrawn if ticket.intent.is_none() => {}
             Status::Intent if record.fingerprint == ticket.fingerprint => {
                 // Another attempt was begun since under the same fence: this one is late.
                 if ticket.intent.is_some_and(|intent| intent != record.version) {
@@ -495,9 +501,7 @@ pub fn fork(
     };
     let mut newest: BTreeMap<u64, Sealed> = BTreeMap::new();
     let mut places: BTreeMap<StepId, u64> = BTreeMap::new();
-    for record in
-        kept.into_iter().filter(|record| record.version <= at && record.status != Status::Intent)
-    {
+    for record in kept.into_iter().filter(|record| record.version <= at && settled(record.status)) {
         if let Some(older) = places.insert(record.step.clone(), record.version) {
             newest.remove(&older);
         }
@@ -519,6 +523,10 @@ pub fn fork(
         .collect();
     head.touched = now.wall;
     Ok((head, written))
+}
+
+const fn settled(status: Status) -> bool {
+    matches!(status, Status::Done | Status::Failed | Status::State)
 }
 
 /// The newest intact record of a step, or of the workflow (`None`).

@@ -80,6 +80,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn begin<'a>(&'a self, begin: &'a Begin) -> Pending<'a, Begun>;
 
     /// Writes the outcome of a step, and returns the one that counts: the first that was written.
+    ///
+    /// An [intent that is withdrawn](Entry::withdrawn) is no outcome: the step is fresh again.
     fn complete<'a>(&'a self, ticket: &'a Ticket, entry: Entry) -> Pending<'a, Settled>;
 
     /// Adds a version of a state.
@@ -200,7 +202,7 @@ pub struct Begin {
 /// What became of a step so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
-    /// Nothing, and it may be done now.
+    /// Nothing, for certain, and it may be done now.
     Fresh(Ticket),
     /// It was done.
     Completed {
@@ -274,6 +276,11 @@ impl Entry {
     /// Why a step failed for good.
     pub const fn failed(payload: Payload) -> Self {
         Self { status: Status::Failed, payload, finish: false }
+    }
+
+    /// Nothing came of a step that was begun, and that is certain: nobody needs to doubt.
+    pub fn withdrawn() -> Self {
+        Self { status: Status::Withdrawn, payload: Payload::default(), finish: false }
     }
 
     /// A version of a state.

@@ -14,6 +14,8 @@ pub enum Status {
     Failed = 3,
     /// The state of something that changes: each save is a version of its own.
     State = 4,
+    /// The step was begun, and it is certain that nothing came of it: it may be begun afresh.
+    Withdrawn = 5,
 }
 
 impl Status {
@@ -24,6 +26,7 @@ impl Status {
             Self::Done => "done",
             Self::Failed => "failed",
             Self::State => "state",
+            Self::Withdrawn => "withdrawn",
         }
     }
 
@@ -33,6 +36,7 @@ impl Status {
             2 => Some(Self::Done),
             3 => Some(Self::Failed),
             4 => Some(Self::State),
+            5 => Some(Self::Withdrawn),
             _ => None,
         }
     }
@@ -273,7 +277,8 @@ mod tests {
                 Just(Status::Intent),
                 Just(Status::Done),
                 Just(Status::Failed),
-                Just(Status::State)
+                Just(Status::State),
+                Just(Status::Withdrawn)
             ],
             (digest(), digest()),
             (any::<u8>(), any::<u32>(), any::<Vec<u8>>()),
