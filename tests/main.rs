@@ -19,3 +19,4 @@ mod spawn;
 mod stack;
 mod support;
 mod timeout;
+mod transaction;

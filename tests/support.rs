@@ -1,5 +1,7 @@
 //! What several files need.
 
+pub(crate) mod slow;
+
 use std::{
     future::{Future, poll_fn},
     pin::Pin,

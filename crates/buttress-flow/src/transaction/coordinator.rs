@@ -139,8 +139,7 @@ impl<P: Send + 'static> Coordinator<P> {
         if payloads.len() > MOST {
             return Err(Refused::TooMany { participants: payloads.len() });
         }
-        let opening = opening(&payloads)
-            .map_err(|error| Refused::Unwritable { message: error.to_string() })?;
+        let opening = opening(&payloads).map_err(|message| Refused::Unwritable { message })?;
         let mut parts: Vec<Part<P>> = Vec::with_capacity(payloads.len());
         for (name, payload) in payloads {
             if parts.iter().any(|part| part.name == name) {

@@ -7,11 +7,11 @@ use buttress::store::{StoreError, WorkflowId};
 use super::{
     Answer, Ask,
     desk::{Delivery, Manners, Target, ask, deliver},
-    log::{Hold, Log},
+    log::{Log, closing},
     protocol::{Decision, Effect, Event, Outcome, Protocol, State, Vote},
     report::{Participant, Report},
 };
-use crate::crowd::Crowd;
+use crate::{crowd::Crowd, docket::Hold};
 
 /// A participant of this transaction.
 pub(super) struct Part<P> {
@@ -81,8 +81,8 @@ impl<P: Send + 'static> Drive<P> {
     }
 
     /// Brings an unfinished transaction to its end.
-    pub(super) async fn recover(mut self, hold: Hold) -> Report {
-        self.hold = Some(Box::new(hold));
+    pub(super) async fn recover(mut self, hold: Box<Hold>) -> Report {
+        self.hold = Some(hold);
         self.follow(Event::Recover).await.1
     }
 
@@ -106,8 +106,7 @@ impl<P: Send + 'static> Drive<P> {
         if let Some(hold) = &self.hold
             && !self.report.finished
         {
-            // Others need not wait for the end of the lease. If this fails, they do.
-            let _ = self.log.release(&hold.lease).await;
+            self.log.release(hold).await;
         }
         (self.state, self.report)
     }
@@ -115,13 +114,11 @@ impl<P: Send + 'static> Drive<P> {
     fn act(&mut self, effect: Effect) {
         let (log, manners, workflow) =
             (self.log.clone(), self.manners.clone(), self.workflow.clone());
-        let epoch = self.hold.as_ref().map_or(0, |hold| hold.lease.epoch);
         match effect {
             Effect::Open => {
                 let opening = std::mem::take(&mut self.opening);
-                self.under_way.push(async move {
-                    News::Opened(log.open(&workflow, opening).await.map(|hold| hold.map(Box::new)))
-                });
+                self.under_way
+                    .push(async move { News::Opened(log.open(&workflow, opening).await) });
             }
             Effect::Prepare => {
                 for (place, part) in self.parts.iter_mut().enumerate() {
@@ -136,8 +133,10 @@ impl<P: Send + 'static> Drive<P> {
             Effect::Log(decision) => {
                 // Votes that are still to come do not count any more.
                 self.under_way.clear();
+                let Some(hold) = &self.hold else { return };
+                let lease = hold.lease.clone();
                 self.under_way.push(async move {
-                    let decide = || log.decide(&workflow, epoch, decision);
+                    let decide = || log.decide(&lease, decision);
                     News::Decided(manners.persist(decide).await)
                 });
             }
@@ -153,14 +152,15 @@ impl<P: Send + 'static> Drive<P> {
                 else {
                     return;
                 };
-                let end = hold.close();
+                let end = hold.end();
                 let named = self.parts.iter().enumerate();
                 let contrary: Vec<_> = named
                     .filter(|(place, _)| contrary.has(*place))
                     .map(|(_, part)| part.name.to_string())
                     .collect();
+                let closing = closing(decision, contrary);
                 self.under_way.push(async move {
-                    let close = || log.close(&end, decision, contrary.clone());
+                    let close = || log.close(&end, closing.clone());
                     News::Closed(manners.persist(close).await)
                 });
             }
@@ -176,10 +176,9 @@ impl<P: Send + 'static> Drive<P> {
                     return Poll::Ready(news);
                 }
                 let Some(hold) = hold else { return Poll::Pending };
-                if hold.renewal().poll(cx).is_pending() {
+                if hold.poll_renewal(cx).is_pending() {
                     return Poll::Pending;
                 }
-                hold.renewed();
                 let (log, lease) = (log.clone(), hold.lease.clone());
                 under_way.push(async move { News::Renewed(log.renew(&lease).await) });
             }
