@@ -14,6 +14,7 @@ mod http;
 mod limit;
 mod quorum;
 mod retry;
+mod saga;
 mod sim;
 mod spawn;
 mod stack;

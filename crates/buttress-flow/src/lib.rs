@@ -2,4 +2,6 @@
 
 mod crowd;
 mod docket;
+mod patience;
+pub mod saga;
 pub mod transaction;

@@ -18,7 +18,7 @@ use super::{
     protocol::{MOST, Outcome, State},
     report::{Refused, Report},
 };
-use crate::crowd::Crowd;
+use crate::{crowd::Crowd, patience::Patience};
 
 /// How many unfinished transactions are recovered side by side: those that wait for a participant
 /// that is down should not keep the others waiting.
@@ -40,9 +40,7 @@ impl<P> Coordinator<P> {
         let manners = Manners {
             prepare_within: Duration::from_secs(10),
             answer_within: Duration::from_secs(10),
-            backoff: Backoff::default(),
-            attempts: 5,
-            random: Random::default(),
+            patience: Patience::default(),
         };
         Self {
             log: Log::new(journal),
@@ -90,20 +88,20 @@ impl<P> Coordinator<P> {
     /// before a failed write to the log is tried again.
     #[must_use]
     pub fn backoff(self, backoff: Backoff) -> Self {
-        self.set(|manners| manners.backoff = backoff)
+        self.set(|manners| manners.patience.backoff = backoff)
     }
 
     /// Sets how often a participant is told, and a write is tried, before the transaction is left to the
     /// next [recovery](Self::recover); 5 by default.
     #[must_use]
     pub fn attempts(self, attempts: u32) -> Self {
-        self.set(|manners| manners.attempts = attempts)
+        self.set(|manners| manners.patience.attempts = attempts)
     }
 
     /// Sets the source of randomness for the waits.
     #[must_use]
     pub fn random(self, random: Random) -> Self {
-        self.set(|manners| manners.random = random)
+        self.set(|manners| manners.patience.random = random)
     }
 
     fn set(mut self, change: impl FnOnce(&mut Manners)) -> Self {

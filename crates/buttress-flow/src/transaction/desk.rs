@@ -1,12 +1,12 @@
 //! How participants are spoken to.
 
-use std::{error::Error, future::Future, sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
-use buttress::{Backoff, Fault, Random, Verdict};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tower::{BoxError, ServiceExt, util::BoxCloneSyncService};
 
 use super::{Answer, Ask, Transaction, protocol::Decision};
+use crate::patience::Patience;
 
 pub(super) type Target<P> = BoxCloneSyncService<Transaction<P>, Answer, BoxError>;
 
@@ -15,40 +15,7 @@ pub(super) type Target<P> = BoxCloneSyncService<Transaction<P>, Answer, BoxError
 pub(super) struct Manners {
     pub(super) prepare_within: Duration,
     pub(super) answer_within: Duration,
-    pub(super) backoff: Backoff,
-    pub(super) attempts: u32,
-    pub(super) random: Random,
-}
-
-impl Manners {
-    /// Waits before the next attempt, or says that there is none.
-    async fn again(&self, failures: u32, previous: &mut Duration) -> bool {
-        if failures >= self.attempts {
-            return false;
-        }
-        *previous = self.backoff.delay(failures, *previous, self.random.unit());
-        sleep(*previous).await;
-        true
-    }
-
-    /// Does something with the store until it is done, or has failed for good or too often.
-    pub(super) async fn persist<T, E: Fault, F: Future<Output = Result<T, E>>>(
-        &self,
-        mut write: impl FnMut() -> F,
-    ) -> Result<T, E> {
-        let (mut failures, mut previous) = (0, Duration::ZERO);
-        loop {
-            let result = write().await;
-            failures += 1;
-            match &result {
-                Err(error) if error.verdict().kind == Verdict::transient().kind => {}
-                _ => return result,
-            }
-            if !self.again(failures, &mut previous).await {
-                return result;
-            }
-        }
-    }
+    pub(super) patience: Patience,
 }
 
 /// How the delivery of a decision went.
@@ -98,7 +65,7 @@ pub(super) async fn deliver<P>(
             },
             Err(error) => error,
         };
-        if !manners.again(attempts, &mut previous).await {
+        if !manners.patience.again(attempts, &mut previous, None).await {
             return Delivery { attempts, acknowledged: None, error: Some(error) };
         }
         last = Some(error);

@@ -137,7 +137,7 @@ impl<P: Send + 'static> Drive<P> {
                 let lease = hold.lease.clone();
                 self.under_way.push(async move {
                     let decide = || log.decide(&lease, decision);
-                    News::Decided(manners.persist(decide).await)
+                    News::Decided(manners.patience.persist(decide).await)
                 });
             }
             Effect::Tell(decision) => {
@@ -161,7 +161,7 @@ impl<P: Send + 'static> Drive<P> {
                 let closing = closing(decision, contrary);
                 self.under_way.push(async move {
                     let close = || log.close(&end, closing.clone());
-                    News::Closed(manners.persist(close).await)
+                    News::Closed(manners.patience.persist(close).await)
                 });
             }
         }
