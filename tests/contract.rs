@@ -8,15 +8,22 @@ use std::{
     future::Future,
     num::NonZeroU32,
     pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use buttress::{
-    Answers, Backoff, BreakerHandle, BreakerLayer, Budget, Cusum, DegradeLayer, Factor,
-    FailoverLayer, FallbackLayer, HedgeLayer, Jitter, Kind, LimitLayer, Once, Quantile,
+    Answers, Backoff, BreakerHandle, BreakerLayer, Budget, CheckpointLayer, Cusum, DegradeLayer,
+    Factor, FailoverLayer, FallbackLayer, HedgeLayer, Jitter, Kind, LimitLayer, Once, Quantile,
     QuorumLayer, Ratio, Rejection, RetryLayer, Thresholds, TimeoutLayer, Trigger, Verdict,
-    breaker::State, quorum::ByKey,
+    breaker::State,
+    checkpoint::{Codec, Effects, InDoubt, Keyed, StepOf, Unkeyed},
+    quorum::ByKey,
+    store::{Digest, IdempotencyKey, MemoryStore},
 };
 use buttress_sim::probe::{
     Act, Alarm, Hold, ProbeError, ProbeHandle, ProbeReply, ProbeRequest, ProbeService, Readiness,
@@ -117,6 +124,70 @@ fn fallback(name: &'static str, over: fn(Stack) -> Stack) -> Row {
     Row { takes_unready: true, ..row(name, over) }
 }
 
+const SIDE_EFFECT: Effects = Effects::SideEffect(InDoubt::Retry);
+
+/// The service becomes ready in the future: what was done is answered without it.
+fn checkpoint(name: &'static str, over: fn(Stack) -> Stack) -> Row {
+    Row { lazy: true, ..row(name, over) }
+}
+
+fn layer(effects: Effects) -> CheckpointLayer<Numbers> {
+    CheckpointLayer::new(MemoryStore::new(), effects).codec(Numbers)
+}
+
+/// Replies of a probe cannot be made of bytes, and no step is done twice here.
+#[derive(Clone, Debug)]
+struct Numbers;
+
+impl Codec<ProbeReply> for Numbers {
+    fn number(&self) -> u8 {
+        128
+    }
+
+    fn encode(&self, reply: &ProbeReply) -> Result<Vec<u8>, BoxError> {
+        Ok(reply.id().to_le_bytes().into())
+    }
+
+    fn decode(&self, _: &[u8]) -> Result<ProbeReply, BoxError> {
+        panic!("a step was done before")
+    }
+}
+
+/// A request as a step of its own.
+struct Errand(ProbeRequest, u64);
+
+impl Keyed for Errand {
+    fn step(&self) -> Result<StepOf, Unkeyed> {
+        Ok(StepOf::new(self.1.to_string(), "errand"))
+    }
+
+    fn fingerprint(&self) -> Result<Digest, Unkeyed> {
+        Ok(Digest::of(&self.0.id().to_le_bytes()))
+    }
+
+    fn place(&mut self, _: IdempotencyKey) {}
+}
+
+type Errands = BoxCloneSyncService<Errand, ProbeReply, ProbeError>;
+
+/// Puts a layer whose requests are steps over a service: each call is a workflow.
+fn kept<L>(layer: L, inner: Stack) -> Stack
+where
+    L: Layer<Errands>,
+    L::Service: Service<Errand, Response = ProbeReply, Error = ProbeError, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    let inner = inner.map_request(|Errand(request, _)| request);
+    let count = Arc::new(AtomicU64::new(0));
+    let outer = layer
+        .layer(BoxCloneSyncService::new(inner))
+        .map_request(move |request| Errand(request, count.fetch_add(1, Ordering::Relaxed)));
+    BoxCloneSyncService::new(outer)
+}
+
 fn table() -> Vec<Row> {
     vec![
         row("timeout", |s| boxed(timeout_layer(), s)),
@@ -150,6 +221,12 @@ fn table() -> Vec<Row> {
                 ensemble(layer.optional("b", s.clone()).optional("c", s.clone()), s)
             })
         },
+        checkpoint("checkpoint that reads", |s| kept(layer(Effects::ReadOnly), s)),
+        checkpoint("checkpoint", |s| kept(layer(SIDE_EFFECT), s)),
+        checkpoint("checkpoint that keeps failures", |s| {
+            kept(layer(SIDE_EFFECT).record_failures().wait_in_flight(), s)
+        }),
+        // Not `detach_on_drop`: that its call outlives its caller is what it is chosen for.
         quorum_row("quorum", |s| boxed(quorum(), s)),
         quorum_row("quorum, lazily", |s| boxed(quorum().lazy(SECOND), s)),
         quorum_row("quorum of others", |s| {

@@ -35,6 +35,7 @@
 //! | layer | what it is for | a failure it hides |
 //! |---|---|---|
 //! | [`FallbackLayer`] | what fails is done by something else, or done without | a provider that is gone |
+//! | `CheckpointLayer` | each step of a workflow is done once: what was done is answered from a store | a crash |
 //! | [`DegradeLayer`] | several services answer together, as far as they can | a part that is gone |
 //! | [`QuorumLayer`] | several are asked, and enough of them must agree | a wrong answer |
 //! | [`RetryLayer`] | what may pass is tried again later | a restart, a rate limit |

@@ -118,6 +118,22 @@ where
     }
 }
 
+impl<S, Req, K, C, N, P> ResponseFuture<S, Req, K, C, N, P>
+where
+    S: Service<Req>,
+    C: Classify<Req, S::Response, S::Error>,
+    P: Ask<Req, S::Response, S::Error>,
+{
+    /// Whether dropping it now would leave something undone that may have begun.
+    pub(super) fn under_way(&self) -> bool {
+        match self.stage {
+            Stage::Beginning { .. } => self.begin.as_ref().is_ok_and(|begin| begin.intent),
+            Stage::Calling { .. } | Stage::Recording { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 impl<K, C, N, P> CheckpointLayer<K, C, N, P> {
     fn plan(&self, request: &impl Keyed) -> Result<Begin, Halt> {
         let StepOf { workflow, step } = request.step().map_err(Halt::Unkeyed)?;

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{Checkpoint, Effects, Forget, InDoubt, Json, Remember, Unasked};
+use super::{Checkpoint, DetachLayer, Effects, Forget, InDoubt, Json, Remember, Unasked};
 use crate::{
     ByFault, Name, Observe,
     event::{Pattern, Voice},
@@ -114,6 +114,16 @@ impl<K, C, N, P> CheckpointLayer<K, C, N, P> {
     pub fn probe<Q>(self, probe: Q) -> CheckpointLayer<K, C, N, Q> {
         let Self { journal, effects, schema, wait, codec, classify, memo, probe: _, voice } = self;
         CheckpointLayer { journal, effects, schema, wait, codec, classify, memo, probe, voice }
+    }
+
+    /// Lets a step that was begun go on when the call is dropped: it is called and recorded in a task of
+    /// its own, and the next who asks is answered from the store.
+    ///
+    /// By default a call that is dropped ends there, and a side effect is then in doubt. What is inside must be `Send` and
+    /// `'static`, and each call is boxed. The task ends with the runtime, if that ends first.
+    #[must_use]
+    pub fn detach_on_drop(self) -> DetachLayer<K, C, N, P> {
+        DetachLayer(self)
     }
 
     /// Sets the name that events and refusals carry.

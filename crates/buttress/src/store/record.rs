@@ -45,7 +45,8 @@ impl Status {
 /// What a record carries for its owner, and how to read it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload {
-    /// How the bytes are written: 0 for plain bytes, 1 for JSON, 128 and above for codecs of users.
+    /// How the bytes are written: 0 for plain bytes, 1 for JSON, 2 for an HTTP response, 128 and above for
+    /// codecs of users.
     pub codec: u8,
     /// The version of the type that they were made from, as its owner counts.
     pub schema: u32,
@@ -58,6 +59,8 @@ impl Payload {
     pub const BYTES: u8 = 0;
     /// The codec number of JSON.
     pub const JSON: u8 = 1;
+    /// The codec number of HTTP responses.
+    pub const HTTP: u8 = 2;
 }
 
 /// One version in the history of a workflow.
