@@ -363,7 +363,13 @@ async fn a_compensation_that_is_stuck_is_told_of_and_tried_again() {
     let world = World::new();
     world.post.next([PERMANENT]);
     // The booking works, then the desk for cancellations is closed.
-    let saga = world.saga("a", RETRY);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = told.clone();
+    let saga = world.saga("a", RETRY).observe(move |teller: Teller<'_>, event: &Event| {
+        if teller.pattern == "saga" {
+            log.lock().unwrap().push((teller.name.to_owned(), *event));
+        }
+    });
     let mut run = Box::pin(saga.run("s1", trip()));
     while world.hotels.done().is_empty() {
         assert!(poll_once(run.as_mut()).await.is_pending());
@@ -377,6 +383,8 @@ async fn a_compensation_that_is_stuck_is_told_of_and_tried_again() {
     assert_eq!(standings(&report), stuck);
     let hotel = report.step("book-hotel").unwrap();
     assert_eq!((hotel.undo_attempts, hotel.error.as_deref()), (3, Some("the tool fails")));
+    let told = told.lock().unwrap().pop();
+    assert_eq!(told, Some(("book-hotel/undo".into(), Event::Stuck { attempts: 3 })));
     // What comes before it in the order of undoing comes first; the flight stays as it is.
     assert_eq!(world.flights.done(), ["fly Ada"]);
     // A failure for good is no reason to give up either.
@@ -650,4 +658,40 @@ async fn a_tool_that_hangs_can_be_left_and_resumed() {
     let report = saga.resume("s1").await.unwrap();
     assert_eq!(report.outcome, Outcome::Completed);
     assert_eq!(world.flights.done(), ["fly Ada"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_keeps_the_lease_itself() {
+    let world = World::new();
+    world.hotels.takes(SECOND);
+    let journal = world.journal("worker");
+    let workflow = journal.workflow("s1");
+    let lease = world.store.acquire(&workflow, journal.owner_name(), TTL).await.unwrap();
+    let flight = |journal: &Journal| {
+        let booking = Action::new("book", FAIL, world.hotels.clone(), |_: &Trip| String::new())
+            .undo(RETRY, world.hotels.clone(), |_, _| String::new());
+        Saga::new("trip", journal.clone()).step(booking)
+    };
+    let held = journal.clone().held(lease.clone());
+    // A saga of another workflow is none of its business.
+    let refused = flight(&held).run("s2", trip()).await.unwrap_err();
+    assert!(matches!(refused, Refused::Store(StoreError::Fenced { .. })), "{refused}");
+    let saga = flight(&held);
+    let mut run = Box::pin(saga.run("s1", trip()));
+    for _ in 0..20 {
+        assert!(poll_once(run.as_mut()).await.is_pending());
+        yield_now().await;
+    }
+    drop(run);
+    // Left in doubt, under the lease that is still the worker's.
+    let report = saga.resume("s1").await.unwrap();
+    assert_eq!(report.outcome, Outcome::InDoubt);
+    let summary = world.store.summary(&workflow).await.unwrap().unwrap();
+    assert_eq!((summary.epoch, summary.held.is_some()), (lease.epoch, true));
+    // Once it has lost it, nothing more is written.
+    advance(2 * TTL).await;
+    let other = world.journal("other");
+    world.store.acquire(&workflow, other.owner_name(), TTL).await.unwrap();
+    let refused = saga.resume("s1").await.unwrap_err();
+    assert!(matches!(refused, Refused::Store(StoreError::Fenced { .. })), "{refused}");
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use buttress::{
-    Backoff, Jitter,
+    Backoff, Event, Jitter, Teller, Verdict,
     store::{Damage, Journal, StepId, Store, StoreError},
 };
 use buttress_flow::transaction::{
@@ -195,7 +195,15 @@ async fn who_cannot_is_told_with_the_others() {
 async fn who_does_not_answer_in_time_votes_no() {
     let world = World::new();
     world.shops[2].set(|books| books.hangs = true);
-    let coordinator = world.coordinator("a").prepare_within(4 * SECOND).answer_within(SECOND);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = told.clone();
+    let coordinator =
+        world.coordinator("a").prepare_within(4 * SECOND).answer_within(SECOND).observe(
+            move |teller: Teller<'_>, event: &Event| {
+                assert_eq!(teller.name, "airline");
+                log.lock().unwrap().push(*event);
+            },
+        );
     let start = Instant::now();
     let report = coordinator.run("t1", payloads()).await.unwrap();
     // Three times told, with waits of one and two seconds.
@@ -205,6 +213,20 @@ async fn who_does_not_answer_in_time_votes_no() {
     assert_eq!((airline.vote, airline.acknowledged, airline.attempts), (Some(Vote::No), None, 3));
     assert_eq!(airline.error.as_deref(), Some("no answer within 1s"));
     assert_eq!(report.outstanding().count(), 1);
+    let failed = |attempt| Event::Failed { attempt, verdict: Verdict::transient() };
+    let retrying = |attempt, delay| Event::Retrying { attempt, delay };
+    assert_eq!(
+        *told.lock().unwrap(),
+        [
+            failed(1),
+            failed(1),
+            retrying(2, SECOND),
+            failed(2),
+            retrying(3, 2 * SECOND),
+            failed(3),
+            Event::Stuck { attempts: 3 }
+        ]
+    );
     assert_eq!(world.standings("t1")[..2], [Standing::Aborted; 2]);
 }
 
@@ -255,7 +277,12 @@ async fn one_that_is_down_gets_its_decision_when_it_returns() {
 #[tokio::test(start_paused = true)]
 async fn who_decides_alone_is_told_of() {
     let world = World::new();
-    let coordinator = world.coordinator("a");
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = told.clone();
+    let coordinator = world.coordinator("a").observe(move |teller: Teller<'_>, event: &Event| {
+        assert_eq!(teller.pattern, "transaction");
+        log.lock().unwrap().push((teller.name.to_owned(), *event));
+    });
     let mut run = pin!(coordinator.run("t1", payloads()));
     while world.shops[1].standing("t1") != Standing::Prepared {
         assert!(poll_once(run.as_mut()).await.is_pending());
@@ -268,6 +295,7 @@ async fn who_decides_alone_is_told_of() {
     assert_eq!((report.outcome, report.finished), (Outcome::Mixed(Decision::Commit), true));
     assert_eq!(report.participant("hotel").unwrap().acknowledged, Some(Decision::Abort));
     assert_eq!(report.participant("bank").unwrap().acknowledged, Some(Decision::Commit));
+    assert_eq!(*told.lock().unwrap(), [("hotel".into(), Event::Mixed { commit: true })]);
     // It is not forgotten with the report.
     let outcome = world.coordinator("b").outcome("t1").await.unwrap();
     assert_eq!(outcome, Some(Outcome::Mixed(Decision::Commit)));

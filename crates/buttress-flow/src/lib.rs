@@ -5,3 +5,4 @@ mod docket;
 mod patience;
 pub mod saga;
 pub mod transaction;
+mod voice;

@@ -22,20 +22,19 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// Waits before the next attempt, at least as long as was asked for, or says that there is none.
-    pub(crate) async fn again(
+    /// How long to wait before the next attempt, at least as long as was asked for; `None` if there is none.
+    pub(crate) fn pause(
         &self,
         failures: u32,
         previous: &mut Duration,
         asked: Option<Duration>,
-    ) -> bool {
+    ) -> Option<Duration> {
         let asked = asked.unwrap_or_default();
         if failures >= self.attempts || asked > LONGEST {
-            return false;
+            return None;
         }
         *previous = self.backoff.delay(failures, *previous, self.random.unit());
-        sleep(asked.max(*previous)).await;
-        true
+        Some(asked.max(*previous))
     }
 
     /// Does something that may be repeated until it is done, or has failed for good or too often.
@@ -51,10 +50,12 @@ impl Patience {
                 Err(error) => error.verdict(),
                 Ok(_) => return result,
             };
-            if verdict.kind != Kind::Transient
-                || !self.again(failures, &mut previous, verdict.retry_after).await
-            {
+            if verdict.kind != Kind::Transient {
                 return result;
+            }
+            match self.pause(failures, &mut previous, verdict.retry_after) {
+                Some(pause) => sleep(pause).await,
+                None => return result,
             }
         }
     }

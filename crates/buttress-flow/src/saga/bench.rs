@@ -3,14 +3,15 @@
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use buttress::{
-    CallError, CheckpointLayer, Effect, Event, Fault, Kind, Observe, Rejection, Teller,
+    CallError, CheckpointLayer, Effect, Event, Fault, Kind, Rejection, Teller,
     checkpoint::{Ask, Effects, Halt, InDoubt, Landing, Step},
     store::{IdempotencyKey, Journal, Status, StepId},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::sleep;
 use tower::{Layer, Service, ServiceExt};
 
-use crate::patience::Patience;
+use crate::{patience::Patience, voice::Voice};
 
 /// Where the steps of one saga are done.
 pub(super) struct Bench {
@@ -18,7 +19,7 @@ pub(super) struct Bench {
     pub(super) journal: Journal,
     pub(super) id: Arc<str>,
     pub(super) patience: Patience,
-    pub(super) observe: Option<Arc<dyn Observe>>,
+    pub(super) voice: Voice,
 }
 
 /// Whether a step may fail.
@@ -73,7 +74,7 @@ impl Bench {
         let service = service.map_err(CallError::Service as fn(E) -> CallError<E>);
         let mut layer =
             CheckpointLayer::new(self.journal.clone(), effects).name(step.to_string()).probe(asked);
-        if let Some(observe) = self.observe.clone() {
+        if let Some(observe) = self.voice.observer() {
             layer = layer
                 .observe(move |teller: Teller<'_>, event: &Event| observe.event(teller, event));
         }
@@ -125,15 +126,26 @@ impl Bench {
                 _ => None,
             };
             if let Some(ended) = ended {
+                if must == Must::Succeed && !matches!(ended, Ended::Interrupted(_)) {
+                    self.voice.tell(&step.name, Event::Stuck { attempts });
+                }
                 return (attempts, ended);
             }
-            if !self.patience.again(attempts, &mut previous, verdict.retry_after).await {
-                let ended = match must {
-                    Must::Succeed => Ended::Failed(error.to_string()),
-                    Must::Decide => self.given_up(&step, error.to_string()).await,
-                };
-                return (attempts, ended);
+            self.voice.tell(&step.name, Event::Failed { attempt: attempts, verdict });
+            let asked = verdict.retry_after;
+            if let Some(delay) = self.patience.pause(attempts, &mut previous, asked) {
+                self.voice.tell(&step.name, Event::Retrying { attempt: attempts + 1, delay });
+                sleep(delay).await;
+                continue;
             }
+            let ended = match must {
+                Must::Succeed => {
+                    self.voice.tell(&step.name, Event::Stuck { attempts });
+                    Ended::Failed(error.to_string())
+                }
+                Must::Decide => self.given_up(&step, error.to_string()).await,
+            };
+            return (attempts, ended);
         }
     }
 

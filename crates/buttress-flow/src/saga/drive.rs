@@ -70,7 +70,7 @@ impl<'a, S: Send + Sync> Drive<'a, S> {
             journal: saga.docket.journal().clone().held(hold.lease.clone()),
             id: workflow.workflow,
             patience: saga.patience.clone(),
-            observe: saga.observe.clone(),
+            voice: saga.voice.clone(),
         };
         Self {
             docket: &saga.docket,

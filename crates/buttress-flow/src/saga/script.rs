@@ -19,6 +19,7 @@ use super::{
 use crate::{
     docket::{self, Docket, Hold, TakenUp, parse, write},
     patience::Patience,
+    voice::Voice,
 };
 
 /// Steps, each with its compensation, done in order, and undone in reverse if one fails. See the
@@ -27,7 +28,7 @@ pub struct Saga<S, Phase = Back> {
     pub(super) docket: Docket,
     pub(super) steps: Vec<Stage<S>>,
     pub(super) patience: Patience,
-    pub(super) observe: Option<Arc<dyn Observe>>,
+    pub(super) voice: Voice,
     phase: PhantomData<fn() -> Phase>,
 }
 
@@ -73,7 +74,7 @@ impl<S: Send + Sync + 'static> Saga<S> {
             docket: Docket::new(journal, docket::Kind { mark, begin: BEGIN, end: END }),
             steps: Vec::new(),
             patience: Patience::default(),
-            observe: None,
+            voice: Voice::new("saga"),
             phase: PhantomData,
         }
     }
@@ -121,8 +122,8 @@ impl<S: Send + Sync + 'static> Saga<S> {
     /// Goes on without a step that decides: what comes after all these steps is tried until it is done.
     #[must_use]
     pub fn forward(self) -> Saga<S, Forward> {
-        let Self { docket, steps, patience, observe, phase: _ } = self;
-        Saga { docket, steps, patience, observe, phase: PhantomData }
+        let Self { docket, steps, patience, voice, phase: _ } = self;
+        Saga { docket, steps, patience, voice, phase: PhantomData }
     }
 }
 
@@ -176,10 +177,11 @@ impl<S: Send + Sync + 'static, Phase> Saga<S, Phase> {
         self
     }
 
-    /// Sets who listens to the events of the steps; `tracing` by default. They carry the step's name.
+    /// Sets who listens to events, its own and those of the checkpoints; `tracing` by default. They
+    /// carry the name of the step.
     #[must_use]
     pub fn observe(mut self, observe: impl Observe + 'static) -> Self {
-        self.observe = Some(Arc::new(observe));
+        self.voice.set(observe);
         self
     }
 
@@ -313,7 +315,7 @@ impl<S, Phase> Clone for Saga<S, Phase> {
             docket: self.docket.clone(),
             steps: self.steps.clone(),
             patience: self.patience.clone(),
-            observe: self.observe.clone(),
+            voice: self.voice.clone(),
             phase: PhantomData,
         }
     }

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use buttress::{
-    Backoff, Random,
+    Backoff, Observe, Random,
     store::{Journal, StoreError, WorkflowId},
 };
 use serde::Serialize;
@@ -12,13 +12,13 @@ use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 
 use super::{
     Answer, Ask, Standing, Transaction,
-    desk::{Manners, Target, ask},
+    desk::{Desk, Manners, Target},
     drive::{Drive, Part},
     log::{Log, opening},
     protocol::{MOST, Outcome, State},
     report::{Refused, Report},
 };
-use crate::{crowd::Crowd, patience::Patience};
+use crate::{crowd::Crowd, patience::Patience, voice::Voice};
 
 /// How many unfinished transactions are recovered side by side: those that wait for a participant
 /// that is down should not keep the others waiting.
@@ -41,6 +41,7 @@ impl<P> Coordinator<P> {
             prepare_within: Duration::from_secs(10),
             answer_within: Duration::from_secs(10),
             patience: Patience::default(),
+            voice: Voice::new("transaction"),
         };
         Self {
             log: Log::new(journal),
@@ -104,14 +105,22 @@ impl<P> Coordinator<P> {
         self.set(|manners| manners.patience.random = random)
     }
 
+    /// Sets who listens to events; `tracing` by default. They carry the name of the participant.
+    #[must_use]
+    pub fn observe(self, observe: impl Observe + 'static) -> Self {
+        self.set(|manners| manners.voice.set(observe))
+    }
+
     fn set(mut self, change: impl FnOnce(&mut Manners)) -> Self {
         change(Arc::make_mut(&mut self.manners));
         self
     }
 
-    fn target(&self, name: &str) -> Option<(&Arc<str>, &Target<P>)> {
-        let known = self.participants.iter().find(|(known, _)| **known == *name);
-        known.map(|(name, target)| (name, target))
+    /// The participant of this name, known or not.
+    fn desk(&self, name: Arc<str>) -> Desk<P> {
+        let known = self.participants.iter().find(|(known, _)| *known == name);
+        let target = known.map(|(_, target)| target.clone());
+        Desk { name, target, manners: self.manners.clone() }
     }
 }
 
@@ -140,14 +149,14 @@ impl<P: Send + 'static> Coordinator<P> {
         let opening = opening(&payloads).map_err(|message| Refused::Unwritable { message })?;
         let mut parts: Vec<Part<P>> = Vec::with_capacity(payloads.len());
         for (name, payload) in payloads {
-            if parts.iter().any(|part| part.name == name) {
+            if parts.iter().any(|part| part.desk.name == name) {
                 return Err(Refused::Repeated { name });
             }
-            let Some((_, target)) = self.target(&name) else {
-                return Err(Refused::NoSuchParticipant { name });
-            };
-            let target = Some(target.clone());
-            parts.push(Part { name, target, payload: Some(payload) });
+            let desk = self.desk(name);
+            if desk.target.is_none() {
+                return Err(Refused::NoSuchParticipant { name: desk.name });
+            }
+            parts.push(Part { desk, payload: Some(payload) });
         }
         let workflow = self.log.workflow(&id.into());
         let drive = Drive::new(self.log.clone(), self.manners.clone(), workflow, parts);
@@ -203,12 +212,9 @@ impl<P: Send + 'static> Coordinator<P> {
     async fn finish(self, workflow: WorkflowId) -> Option<Report> {
         match self.log.take_up(&workflow).await {
             Ok(Some((hold, names))) => {
-                let parts = names.into_iter().map(|name| match self.target(&name) {
-                    Some((name, target)) => {
-                        Part { name: name.clone(), target: Some(target.clone()), payload: None }
-                    }
-                    None => Part { name: name.into(), target: None, payload: None },
-                });
+                let parts = names
+                    .into_iter()
+                    .map(|name| Part { desk: self.desk(name.into()), payload: None });
                 let parts = parts.collect();
                 let drive = Drive::new(self.log.clone(), self.manners.clone(), workflow, parts);
                 Some(drive.recover(hold).await)
@@ -238,11 +244,12 @@ impl<P: Send + 'static> Coordinator<P> {
     ) -> Vec<(Arc<str>, Result<Standing, String>)> {
         let id = id.into();
         let mut under_way = Crowd::new();
-        for (place, (name, target)) in self.participants.iter().enumerate() {
-            let (name, target, id) = (name.clone(), Some(target.clone()), id.to_string());
+        for (place, (name, _)) in self.participants.iter().enumerate() {
+            let (desk, id) = (self.desk(name.clone()), id.to_string());
             let within = self.manners.answer_within;
             under_way.push(async move {
-                let answer = ask(target, id, Ask::Status, within).await;
+                let name = desk.name.clone();
+                let answer = desk.ask(id, Ask::Status, within, 1).await;
                 (place, (name, answer.map(|answer| answer.standing)))
             });
         }

@@ -2,11 +2,12 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use buttress::{Event, Fault, Verdict};
+use tokio::time::{sleep, timeout};
 use tower::{BoxError, ServiceExt, util::BoxCloneSyncService};
 
 use super::{Answer, Ask, Transaction, protocol::Decision};
-use crate::patience::Patience;
+use crate::{patience::Patience, voice::Voice};
 
 pub(super) type Target<P> = BoxCloneSyncService<Transaction<P>, Answer, BoxError>;
 
@@ -16,6 +17,7 @@ pub(super) struct Manners {
     pub(super) prepare_within: Duration,
     pub(super) answer_within: Duration,
     pub(super) patience: Patience,
+    pub(super) voice: Voice,
 }
 
 /// How the delivery of a decision went.
@@ -27,48 +29,76 @@ pub(super) struct Delivery {
     pub(super) error: Option<String>,
 }
 
-/// Asks a participant once.
-pub(super) async fn ask<P>(
-    target: Option<Target<P>>,
-    id: String,
-    ask: Ask<P>,
-    within: Duration,
-) -> Result<Answer, String> {
-    let Some(target) = target else { return Err("no such participant is known here".into()) };
-    match timeout(within, target.oneshot(Transaction { id, ask })).await {
-        Ok(answer) => answer.map_err(|error| whole(&*error)),
-        Err(_) => Err(format!("no answer within {within:?}")),
+/// A participant, and how it is spoken to.
+pub(super) struct Desk<P> {
+    pub(super) name: Arc<str>,
+    /// `None` if this coordinator does not know it.
+    pub(super) target: Option<Target<P>>,
+    pub(super) manners: Arc<Manners>,
+}
+
+impl<P> Clone for Desk<P> {
+    fn clone(&self) -> Self {
+        let Self { name, target, manners } = self;
+        Self { name: name.clone(), target: target.clone(), manners: manners.clone() }
     }
 }
 
-/// Tells a participant the decision until it has acknowledged, or enough is enough.
-pub(super) async fn deliver<P>(
-    manners: Arc<Manners>,
-    target: Option<Target<P>>,
-    id: String,
-    decision: Decision,
-) -> Delivery {
-    let (mut attempts, mut previous, mut last) = (0, Duration::ZERO, None);
-    loop {
-        let asked = match decision {
-            Decision::Commit => Ask::Commit,
-            Decision::Abort => Ask::Abort,
+impl<P> Desk<P> {
+    /// Asks once. `attempt`: for which time.
+    pub(super) async fn ask(
+        self,
+        id: String,
+        ask: Ask<P>,
+        within: Duration,
+        attempt: u32,
+    ) -> Result<Answer, String> {
+        let Some(target) = self.target else {
+            return Err("no such participant is known here".into());
         };
-        attempts += 1;
-        let error = match ask(target.clone(), id.clone(), asked, manners.answer_within).await {
-            Ok(Answer { standing, why }) => match standing.settled() {
-                Some(done) => {
-                    let error = why.or(last);
-                    return Delivery { attempts, acknowledged: Some(done), error };
-                }
-                None => format!("was told, and is still {standing}"),
-            },
-            Err(error) => error,
+        let (verdict, error) = match timeout(within, target.oneshot(Transaction { id, ask })).await
+        {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => (error.verdict(), whole(&*error)),
+            Err(_) => (Verdict::transient(), format!("no answer within {within:?}")),
         };
-        if !manners.patience.again(attempts, &mut previous, None).await {
-            return Delivery { attempts, acknowledged: None, error: Some(error) };
+        self.manners.voice.tell(&self.name, Event::Failed { attempt, verdict });
+        Err(error)
+    }
+
+    /// Tells the decision until it was acknowledged, or enough is enough.
+    pub(super) async fn deliver(self, id: String, decision: Decision) -> Delivery {
+        let Self { name, manners, .. } = &self;
+        let (mut attempts, mut previous, mut last) = (0, Duration::ZERO, None);
+        loop {
+            let asked = match decision {
+                Decision::Commit => Ask::Commit,
+                Decision::Abort => Ask::Abort,
+            };
+            attempts += 1;
+            let answer = self.clone().ask(id.clone(), asked, manners.answer_within, attempts).await;
+            let error = match answer {
+                Ok(Answer { standing, why }) => match standing.settled() {
+                    Some(done) => {
+                        if done != decision {
+                            let commit = decision == Decision::Commit;
+                            manners.voice.tell(name, Event::Mixed { commit });
+                        }
+                        let error = why.or(last);
+                        return Delivery { attempts, acknowledged: Some(done), error };
+                    }
+                    None => format!("was told, and is still {standing}"),
+                },
+                Err(error) => error,
+            };
+            let Some(delay) = manners.patience.pause(attempts, &mut previous, None) else {
+                manners.voice.tell(name, Event::Stuck { attempts });
+                return Delivery { attempts, acknowledged: None, error: Some(error) };
+            };
+            manners.voice.tell(name, Event::Retrying { attempt: attempts + 1, delay });
+            sleep(delay).await;
+            last = Some(error);
         }
-        last = Some(error);
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
-use buttress::store::{StoreError, WorkflowId};
+use buttress::{
+    Event as Fact,
+    store::{StoreError, WorkflowId},
+};
 
 use super::{
     Answer, Ask,
-    desk::{Delivery, Manners, Target, ask, deliver},
+    desk::{Delivery, Desk, Manners},
     log::{Log, closing},
     protocol::{Decision, Effect, Event, Outcome, Protocol, State, Vote},
     report::{Participant, Report},
@@ -15,9 +18,7 @@ use crate::{crowd::Crowd, docket::Hold};
 
 /// A participant of this transaction.
 pub(super) struct Part<P> {
-    pub(super) name: Arc<str>,
-    /// `None` if this coordinator does not know it.
-    pub(super) target: Option<Target<P>>,
+    pub(super) desk: Desk<P>,
     /// What it is to prepare, until it was asked to.
     pub(super) payload: Option<P>,
 }
@@ -57,7 +58,10 @@ impl<P: Send + 'static> Drive<P> {
             id: workflow.workflow.to_string(),
             outcome: Outcome::InDoubt,
             finished: false,
-            participants: parts.iter().map(|part| Participant::new(part.name.clone())).collect(),
+            participants: parts
+                .iter()
+                .map(|part| Participant::new(part.desk.name.clone()))
+                .collect(),
             error: None,
         };
         Self {
@@ -123,10 +127,10 @@ impl<P: Send + 'static> Drive<P> {
             Effect::Prepare => {
                 for (place, part) in self.parts.iter_mut().enumerate() {
                     let Some(payload) = part.payload.take() else { continue };
-                    let (id, target) = (self.report.id.clone(), part.target.clone());
+                    let (id, desk) = (self.report.id.clone(), part.desk.clone());
                     let within = manners.prepare_within;
                     self.under_way.push(async move {
-                        News::Voted(place, ask(target, id, Ask::Prepare(payload), within).await)
+                        News::Voted(place, desk.ask(id, Ask::Prepare(payload), within, 1).await)
                     });
                 }
             }
@@ -142,8 +146,7 @@ impl<P: Send + 'static> Drive<P> {
             }
             Effect::Tell(decision) => {
                 for (place, part) in self.parts.iter().enumerate() {
-                    let (id, target) = (self.report.id.clone(), part.target.clone());
-                    let told = deliver(manners.clone(), target, id, decision);
+                    let told = part.desk.clone().deliver(self.report.id.clone(), decision);
                     self.under_way.push(async move { News::Told(place, told.await) });
                 }
             }
@@ -156,7 +159,7 @@ impl<P: Send + 'static> Drive<P> {
                 let named = self.parts.iter().enumerate();
                 let contrary: Vec<_> = named
                     .filter(|(place, _)| contrary.has(*place))
-                    .map(|(_, part)| part.name.to_string())
+                    .map(|(_, part)| part.desk.name.to_string())
                     .collect();
                 let closing = closing(decision, contrary);
                 self.under_way.push(async move {
@@ -217,6 +220,9 @@ impl<P: Send + 'static> Drive<P> {
             News::Renewed(Err(StoreError::Engine(_))) => None,
             // Another coordinator has it, and brings it to its end.
             News::Renewed(Err(error)) => {
+                if let StoreError::Fenced { epoch, .. } = error {
+                    self.manners.voice.tell(&self.report.id, Fact::Fenced { epoch });
+                }
                 self.under_way.clear();
                 self.hold = None;
                 self.report.error = Some(error);
