@@ -6,14 +6,18 @@
 //! the one who asked is dead. There are no leases here: they keep coordinators from disturbing each
 //! other, and nothing that must hold rests on them.
 
+mod claims;
+mod fault;
+mod message;
 mod world;
 
 use std::time::Duration;
 
+use buttress_flow::transaction::Decision;
 use stateright::{Checker, Expectation, HasDiscoveries, Model, Property};
 
-pub(crate) use self::world::Fault;
-use self::world::{Act, Claims, World};
+pub(crate) use self::fault::Fault;
+use self::world::{Act, World};
 
 const AGREEMENT: &str = "what is done at one participant is done at all";
 const NOT_FORGOTTEN: &str = "nothing is forgotten before all have acknowledged";
@@ -110,10 +114,10 @@ impl Model for Settings {
                     || !model.next_states(world).is_empty()
             }),
             Property::sometimes("all commit", |_: &Self, world: &World| {
-                world.everywhere(Claims::Commit)
+                world.everywhere(Decision::Commit)
             }),
             Property::sometimes("all abort", |_: &Self, world: &World| {
-                world.everywhere(Claims::Abort)
+                world.everywhere(Decision::Abort)
             }),
             Property::sometimes("two decide at a time", |_: &Self, world: &World| world.race()),
         ];

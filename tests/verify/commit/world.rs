@@ -1,4 +1,4 @@
-//! The world, what may happen in it, and what should hold.
+//! The world, and what may happen in it.
 
 use std::collections::BTreeSet;
 
@@ -7,142 +7,58 @@ use buttress_flow::transaction::{
     protocol::{Effect, Event, Members, Protocol, State},
 };
 
-use super::{AGREEMENT, IN_THE_END, NOT_FORGOTTEN, Settings};
-
-/// What a wrong implementation would do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    CommitBeforeLog,
-    VoteBeforeLog,
-    EndAfterFirst,
-    BlindPut,
-    PresumeWithoutRecord,
-    ReuseOfIds,
-    ForgottenAborts,
-}
-
-impl Fault {
-    /// Each with what it breaks.
-    pub(crate) const ALL: [(Self, &'static str, &'static str); 7] = [
-        (Self::CommitBeforeLog, "telling the decision before it is written", AGREEMENT),
-        (Self::VoteBeforeLog, "voting before the vote is written", AGREEMENT),
-        (Self::EndAfterFirst, "an end after the first acknowledgement", NOT_FORGOTTEN),
-        (Self::BlindPut, "a decision that is written over another", AGREEMENT),
-        (Self::PresumeWithoutRecord, "an abort presumed without a record", AGREEMENT),
-        (Self::ReuseOfIds, "an id that is used again", IN_THE_END),
-        (Self::ForgottenAborts, "an abort that a participant forgets", NOT_FORGOTTEN),
-    ];
-
-    pub(crate) fn breaks(self) -> &'static str {
-        let row = Self::ALL.into_iter().find(|(fault, ..)| *fault == self);
-        row.map(|(_, _, breaks)| breaks).expect("every fault is in the table")
-    }
-}
-
-/// What participants do, as far as properties ask.
-pub(crate) use buttress_flow::transaction::Decision as Claims;
+use super::{
+    Fault, Settings,
+    message::{Message, Messages},
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {
-    desks: [Desk; 2],
-    log: Log,
+    pub(super) desks: [Desk; 2],
+    pub(super) log: Log,
     /// Writes of the dead that are still on their way.
-    late: BTreeSet<(Effect, Members)>,
-    participants: Vec<Participant>,
+    pub(super) late: BTreeSet<(Effect, Members)>,
+    pub(super) participants: Vec<Participant>,
     /// Everything that was ever sent: it may arrive now, again, later or never.
     sent: Messages,
     crashes: u8,
     /// How often the client may still ask for the transaction: under the same id.
-    asks: u8,
+    pub(super) asks: u8,
     /// What the client was told.
-    told: Told,
+    pub(super) told: Told,
     /// The first decision that was ever written.
-    first: Option<Decision>,
+    pub(super) first: Option<Decision>,
     /// Who ended it: 0 or 1.
-    ended_by: Option<usize>,
+    pub(super) ended_by: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Told {
-    commit: bool,
-    abort: bool,
+pub(super) struct Told {
+    pub(super) commit: bool,
+    pub(super) abort: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Desk {
-    state: State,
+pub(super) struct Desk {
+    pub(super) state: State,
     /// A write that was asked for, and is not answered.
-    writing: Option<(Effect, Members)>,
-    crashed: bool,
+    pub(super) writing: Option<(Effect, Members)>,
+    pub(super) crashed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Log {
-    opened: bool,
-    decision: Option<Decision>,
+pub(super) struct Log {
+    pub(super) opened: bool,
+    pub(super) decision: Option<Decision>,
     /// The end, and who did otherwise.
-    ended: Option<Members>,
+    pub(super) ended: Option<Members>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Participant {
-    disk: Standing,
+pub(super) struct Participant {
+    pub(super) disk: Standing,
     /// The same as on disk, unless there is a fault.
     memory: Standing,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Message {
-    Prepare(usize),
-    Tell(usize, Decision),
-    Voted(usize, Vote),
-    Acknowledged(usize, Decision),
-}
-
-impl Message {
-    /// What is about one participant.
-    fn about(member: usize) -> [Self; 7] {
-        [
-            Self::Prepare(member),
-            Self::Tell(member, Decision::Commit),
-            Self::Tell(member, Decision::Abort),
-            Self::Voted(member, Vote::Yes),
-            Self::Voted(member, Vote::No),
-            Self::Acknowledged(member, Decision::Commit),
-            Self::Acknowledged(member, Decision::Abort),
-        ]
-    }
-
-    fn member(self) -> usize {
-        match self {
-            Self::Prepare(member)
-            | Self::Tell(member, _)
-            | Self::Voted(member, _)
-            | Self::Acknowledged(member, _) => member,
-        }
-    }
-}
-
-/// A set of messages: a byte for each participant, since the checker compares millions of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Messages(u64);
-
-impl Messages {
-    fn add(&mut self, message: Message) {
-        let member = message.member();
-        let place = Message::about(member).iter().position(|other| *other == message);
-        self.0 |= 1 << (8 * member + place.expect("a message is about its participant"));
-    }
-
-    fn of(self, participants: usize) -> impl Iterator<Item = Message> {
-        let all = (0..participants).flat_map(|member| {
-            Message::about(member)
-                .into_iter()
-                .enumerate()
-                .map(move |(at, message)| (8 * member + at, message))
-        });
-        all.filter(move |(place, _)| self.0 >> place & 1 == 1).map(|(_, message)| message)
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -397,75 +313,5 @@ impl World {
             }
             (_, None) => {}
         }
-    }
-
-    fn standings(&self) -> impl Iterator<Item = Standing> {
-        self.participants.iter().map(|participant| participant.disk)
-    }
-
-    pub(crate) fn agreed(&self) -> bool {
-        !(self.standings().any(|standing| standing == Standing::Committed)
-            && self.standings().any(|standing| standing == Standing::Aborted))
-    }
-
-    pub(crate) fn decision_stands(&self) -> bool {
-        self.first.is_none() || self.log.decision == self.first
-    }
-
-    pub(crate) fn told_what_is_written(&self) -> bool {
-        (!self.told.commit || self.first == Some(Decision::Commit))
-            && (!self.told.abort || self.first == Some(Decision::Abort))
-            && self.standings().all(|standing| {
-                standing != Standing::Committed || self.first == Some(Decision::Commit)
-            })
-    }
-
-    pub(crate) fn ended_when_settled(&self) -> bool {
-        let settled = |standing| matches!(standing, Standing::Committed | Standing::Aborted);
-        self.log.ended.is_none() || self.standings().all(settled)
-    }
-
-    pub(crate) fn contrary_are_known(&self) -> bool {
-        let Some((contrary, decision)) = self.log.ended.zip(self.log.decision) else { return true };
-        let mut members = self.standings().enumerate();
-        members.all(|(member, standing)| {
-            contrary.has(member) == (standing.settled() != Some(decision))
-        })
-    }
-
-    /// Whether there is something to do without a look at the messages.
-    pub(crate) fn busy(&self) -> bool {
-        let open = self.log.opened && self.log.ended.is_none();
-        !self.late.is_empty()
-            || self.desks.iter().any(|desk| {
-                desk.writing.is_some()
-                    || desk.state == State::Idle && (self.asks > 0 || open)
-                    || matches!(desk.state, State::Preparing { .. })
-            })
-    }
-
-    /// Nothing is left to do: it is ended, and everybody has done what was decided.
-    pub(crate) fn settled(&self, heuristics: bool) -> bool {
-        let done = |decision| {
-            self.standings().all(|standing| standing.settled() == Some(decision) || heuristics)
-        };
-        !self.log.opened || self.log.ended.is_some() && self.log.decision.is_some_and(done)
-    }
-
-    pub(crate) fn everywhere(&self, done: Claims) -> bool {
-        self.log.ended.is_some()
-            && self.standings().all(|standing| standing.settled() == Some(done))
-    }
-
-    pub(crate) fn race(&self) -> bool {
-        self.desks.iter().all(|desk| desk.state == State::Deciding)
-    }
-
-    pub(crate) fn ended_by_another(&self) -> bool {
-        self.desks[0].crashed && self.ended_by == Some(1) && self.everywhere(Decision::Commit)
-    }
-
-    pub(crate) fn mixed(&self) -> bool {
-        self.log.ended.is_some_and(|contrary| !contrary.is_empty())
     }
 }
