@@ -173,3 +173,44 @@ async fn errors_without_a_lifetime_are_spawned_as_they_are() {
     let call = tokio::spawn(async move { stack.oneshot(7).await });
     assert_eq!(call.await.unwrap().unwrap(), 7);
 }
+
+#[tokio::test(start_paused = true)]
+async fn sagas_and_transactions_can_be_spawned() {
+    use buttress::{
+        checkpoint::{Effects, InDoubt, Step},
+        store::{Journal, MemoryStore},
+    };
+    use buttress_flow::{
+        saga::{self, Action, Saga},
+        transaction::{Coordinator, Outcome, Standing, Transaction},
+    };
+    use tower::BoxError;
+
+    let journal = Journal::new(MemoryStore::new());
+    let effects = Effects::SideEffect(InDoubt::Retry);
+    let tool = service_fn(async |step: Step<u32>| Ok::<u32, BoxError>(step.request));
+    let action = Action::new("double", effects, tool, |n: &u32| 2 * *n)
+        .then(|n, response| *n = *response)
+        .undo(effects, tool, |_, response| *response);
+    let saga = Saga::new("double", journal.clone().namespace("sagas")).step(action);
+    let run = tokio::spawn(async move {
+        let report = saga.run("s1", 4).await;
+        saga.recover().await.map(|_| report)
+    });
+    let report = run.await.unwrap().unwrap().unwrap();
+    assert_eq!((report.outcome, report.state), (saga::Outcome::Completed, 8));
+
+    let shop = service_fn(async |asked: Transaction<u32>| {
+        Ok::<_, BoxError>(match asked.ask {
+            buttress_flow::transaction::Ask::Commit => Standing::Committed,
+            _ => Standing::Prepared,
+        })
+    });
+    let coordinator = Coordinator::new(journal.namespace("transactions")).participant("shop", shop);
+    let run = tokio::spawn(async move {
+        let report = coordinator.run("t1", [("shop", 1)]).await;
+        coordinator.recover().await.map(|_| report)
+    });
+    let report = run.await.unwrap().unwrap().unwrap();
+    assert_eq!(report.outcome, Outcome::Committed);
+}

@@ -1,6 +1,7 @@
 //! What several files need.
 
 pub(crate) mod postgres;
+pub(crate) mod slow;
 
 use std::{
     future::{Future, pending, poll_fn},

@@ -235,6 +235,16 @@ pub enum Event {
         /// The epoch that is over.
         epoch: u64,
     },
+    /// A participant of a transaction did otherwise than was decided, on its own account.
+    Mixed {
+        /// Whether it was decided to commit.
+        commit: bool,
+    },
+    /// A step that must be done, or undone, failed for good or too often.
+    Stuck {
+        /// How often it was tried.
+        attempts: u32,
+    },
     /// This process leads from now on.
     Elected {
         /// The fence that goes with its requests.
@@ -407,7 +417,7 @@ impl fmt::Display for Why {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Teller<'a> {
     /// The pattern: `breaker`, `checkpoint`, `degrade`, `failover`, `fallback`, `hedge`, `leader`,
-    /// `limit`, `quorum`, `retry`, `store`, `timeout`, `worker`.
+    /// `limit`, `quorum`, `retry`, `saga`, `store`, `timeout`, `transaction`, `worker`.
     pub pattern: &'static str,
     /// The name given to the layer, empty if none was; of a worker the workflow.
     pub name: &'a str,

@@ -9,8 +9,9 @@ use super::{Event, Observe, Teller};
 /// Target `buttress`, fields `pattern`, `name`, `event` and, where they apply, `attempt`, `tier`,
 /// `replica`, `kind`, `delay` (seconds), `state`, `from`, `to`, `healthy`, `of` and `why`; of votes
 /// `needed`, `agree`, `dissent` and `failed`; of steps and leaders `version`, `epoch` and `resolution`.
-/// Circuits that open, levels and rosters that become worse, steps in doubt, damaged records, fenced
-/// writers, leaders that step down, stores that fail and workflows that are given up are told as warnings,
+/// Circuits that open, levels and rosters that become worse, steps in doubt or stuck, transactions with
+/// mixed outcomes, damaged records, fenced writers, leaders that step down, stores that fail and
+/// workflows that are given up are told as warnings,
 /// their recovery as information, the rest as debug events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tracing;
@@ -131,6 +132,11 @@ impl Observe for Tracing {
             }
             Event::Damaged { version } => tell!(WARN, "damaged", version = version),
             Event::Fenced { epoch } => tell!(WARN, "fenced", epoch = epoch),
+            Event::Mixed { commit } => {
+                let state = if *commit { "commit" } else { "abort" };
+                tell!(WARN, "mixed", state = state);
+            }
+            Event::Stuck { attempts } => tell!(WARN, "stuck", attempt = attempts),
             Event::Elected { epoch } => tell!(INFO, "elected", epoch = epoch),
             Event::Deposed { epoch, why } => {
                 tell!(WARN, "deposed", epoch = epoch, why = why.as_str());
