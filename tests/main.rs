@@ -23,3 +23,4 @@ mod stack;
 mod support;
 mod timeout;
 mod worker;
+mod worker_processes;
