@@ -17,5 +17,6 @@ mod retry;
 mod sim;
 mod spawn;
 mod stack;
+mod store;
 mod support;
 mod timeout;

@@ -220,7 +220,7 @@ pub enum Event {
     },
     /// A stored version is not as it was written.
     Damaged {
-        /// Which version.
+        /// Which version; 0 for what is kept of a workflow, or of a store, as a whole.
         version: u64,
     },
     /// A write came too late: another process has taken the workflow over.
@@ -379,7 +379,7 @@ impl fmt::Display for Why {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Teller<'a> {
     /// The pattern: `breaker`, `checkpoint`, `degrade`, `failover`, `fallback`, `hedge`, `leader`,
-    /// `limit`, `quorum`, `retry`, `timeout`.
+    /// `limit`, `quorum`, `retry`, `store`, `timeout`.
     pub pattern: &'static str,
     /// The name given to the layer, empty if none was.
     pub name: &'a str,
