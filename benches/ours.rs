@@ -9,8 +9,10 @@ use std::{
 
 use buttress::{
     Backoff, BreakerLayer, Budget, DegradeLayer, FailoverLayer, FallbackLayer, HedgeLayer,
-    LeaderLayer, LimitLayer, Once, Quantile, QuorumLayer, Ratio, RetryLayer, Stack, TimeoutLayer, Trigger,
-    Window, leader::Led, store::{Journal, MemoryStore},
+    LeaderLayer, LimitLayer, Once, Quantile, QuorumLayer, Ratio, RetryLayer, Stack, TimeoutLayer,
+    Trigger, Window,
+    leader::Led,
+    store::{Journal, MemoryStore},
 };
 use tower::{Layer, Service, ServiceBuilder};
 

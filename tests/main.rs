@@ -20,6 +20,7 @@ mod retry;
 mod sim;
 mod spawn;
 mod stack;
+mod store;
 mod support;
 mod timeout;
 mod worker;

@@ -227,7 +227,7 @@ pub enum Event {
     },
     /// A stored version is not as it was written.
     Damaged {
-        /// Which version.
+        /// Which version; 0 for what is kept of a workflow, or of a store, as a whole.
         version: u64,
     },
     /// A write came too late, or would have: another process has taken the workflow over, or may have.
@@ -407,7 +407,7 @@ impl fmt::Display for Why {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Teller<'a> {
     /// The pattern: `breaker`, `checkpoint`, `degrade`, `failover`, `fallback`, `hedge`, `leader`,
-    /// `limit`, `quorum`, `retry`, `timeout`, `worker`.
+    /// `limit`, `quorum`, `retry`, `store`, `timeout`, `worker`.
     pub pattern: &'static str,
     /// The name given to the layer, empty if none was; of a worker the workflow.
     pub name: &'a str,

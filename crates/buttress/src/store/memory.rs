@@ -83,29 +83,27 @@ impl MemoryStore {
         version: u64,
         change: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
-        self.replace(workflow, version, |mut bytes| {
+        self.replace(workflow, version, |bytes| {
+            let mut bytes = bytes.to_vec();
             change(&mut bytes);
             Some(bytes)
         })
     }
 
-    /// Loses a version, as a failing disk would. Says whether there was one.
-    pub fn lose(&self, workflow: &WorkflowId, version: u64) -> bool {
-        self.replace(workflow, version, |_| None)
-    }
-
-    fn replace(
+    /// Puts what is returned for the stored bytes of a version in their place; `None` loses it, as a failing
+    /// disk would. Says whether there were any.
+    pub fn replace(
         &self,
         workflow: &WorkflowId,
         version: u64,
-        change: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>,
+        change: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
     ) -> bool {
         let found = {
             let kept = self.lock();
             kept.workflows.get(workflow).and_then(|entry| entry.records.get(&version).cloned())
         };
         // The change is the user's code: not under the lock.
-        let Some(changed) = found.map(change) else { return false };
+        let Some(changed) = found.map(|bytes: Vec<u8>| change(&bytes)) else { return false };
         let mut kept = self.lock();
         if let Some(entry) = kept.workflows.get_mut(workflow) {
             match changed {
@@ -268,9 +266,8 @@ impl Store for MemoryStore {
                 .min_by_key(|head| head.touched);
             let Some(workflow) = free.map(|head| head.workflow.clone()) else { return Ok(None) };
             kept.decide(&workflow, None, now, &self.shared.retention, |head, _, now, next| {
-                ledger::acquire(head, &workflow, owner, ttl, now, next)
+                ledger::claim(head, owner, ttl, now, next)
             })
-            .map(Some)
         })
     }
 

@@ -73,7 +73,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Gives a lease back. It is no error if it was lost before.
     fn release<'a>(&'a self, lease: &'a Lease) -> Pending<'a, ()>;
 
-    /// Takes the lease of some open workflow of the namespace that nobody holds, longest untouched first.
+    /// Takes the lease of some open workflow of the namespace that nobody holds, longest untouched first, with
+    /// a new epoch: what an owner let run out it does not get back as it was.
     fn claim<'a>(
         &'a self,
         namespace: &'a str,

@@ -58,6 +58,25 @@ fn take(
     Ok(head)
 }
 
+/// Takes up a workflow that nobody holds, always with a new epoch; `None` if it is not [free](claimable).
+///
+/// Even of the same owner's name it may be another task: what was let run out is taken over.
+pub fn claim(
+    head: Option<Head>,
+    owner: &Arc<str>,
+    ttl: Duration,
+    now: Now,
+    next: u64,
+) -> Result<Decided<Option<Lease>>, StoreError> {
+    let Some(free) = head.filter(|head| claimable(head, now)) else {
+        return Ok(Decided::unchanged(None));
+    };
+    let workflow = free.workflow.clone();
+    let free = Head { lease: None, ..free };
+    let Decided { reply, head, .. } = acquire(Some(free), &workflow, owner, ttl, now, next)?;
+    Ok(Decided { head, ..Decided::unchanged(Some(reply)) })
+}
+
 /// Makes a lease last for another `ttl` from now, unless somebody else took the workflow since.
 pub fn renew(
     head: Option<Head>,

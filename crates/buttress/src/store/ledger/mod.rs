@@ -6,19 +6,22 @@
 //!
 //! | operation | reads | decided by |
 //! |---|---|---|
-//! | acquire, claim, renew, release, finish, delete | the head | [`acquire`], [`claimable`], [`renew`], [`release`], [`finish`], [`delete`] |
+//! | acquire, claim, renew, release, finish, delete | the head | [`acquire`], [`claim`], [`renew`], [`release`], [`finish`], [`delete`] |
 //! | begin, complete, append | the head and the slot of the step | [`begin`], [`complete`], [`append`] |
 //! | fork | both heads, the records of the source | [`fork`] |
 //! | latest, verify | the records | [`latest`], [`audit`] |
+//! | any, when a head has rotten | the records | [`rebuild`] |
 
 mod history;
 mod lease;
+mod rebuild;
 mod retention;
 mod step;
 
 pub use self::{
     history::{audit, fork, latest},
-    lease::{acquire, claimable, delete, finish, release, renew},
+    lease::{acquire, claim, claimable, delete, finish, release, renew},
+    rebuild::rebuild,
     retention::expires,
     step::{append, begin, complete},
 };

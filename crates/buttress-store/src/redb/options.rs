@@ -1,0 +1,261 @@
+//! How a store is opened.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use ::redb::{ReadableTableMetadata as _, StorageBackend, TableHandle as _};
+use buttress::{
+    Observe, Tracing,
+    store::{Head, Retention, StoreError, TroubleKind},
+};
+
+use super::{
+    Point, RedbStore,
+    clock::Clock,
+    file::{File, Source},
+    meta::{LAYOUT, LEAP, Meta},
+    queue::Queue,
+    rows::{self, Writing},
+    scrub,
+    trouble::{self, Stop},
+    writer::{self, Shared},
+};
+
+/// How a store is opened.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("agent.redb");
+/// use buttress::store::Retention;
+/// use buttress_store::redb::Options;
+///
+/// let ten = std::num::NonZeroU64::new(10).ok_or("ten")?;
+/// let retention = Retention { versions: ten, ..Retention::default() };
+/// let store = Options::new().retention(retention).open(path)?;
+/// # drop(store);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Options {
+    retention: Retention,
+    quick_repair_above: u64,
+    check_below: u64,
+    cache: usize,
+    observe: Arc<dyn Observe>,
+    on_point: Option<Arc<dyn Fn(Point) + Send + Sync>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            retention: Retention::default(),
+            quick_repair_above: 256 << 20,
+            check_below: 64 << 20,
+            cache: 64 << 20,
+            observe: Arc::new(Tracing),
+            on_point: None,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how much is kept.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Sets the size of the file, in bytes, above which commits record what a repair after a crash needs; 256 MiB by
+    /// default.
+    ///
+    /// Below, a file that was not closed is walked when it is opened next, which takes about two seconds
+    /// per GiB. Above, each commit costs a second sync, and opening takes no time.
+    #[must_use]
+    pub fn quick_repair_above(mut self, bytes: u64) -> Self {
+        self.quick_repair_above = bytes;
+        self
+    }
+
+    /// Sets the size of the file, in bytes, below which every page of it is checked when it is opened;
+    /// 64 MiB by default.
+    ///
+    /// A record that was changed is found without that. What is found only by this is a changed key, by which
+    /// something is missed that is there; it is put right.
+    #[must_use]
+    pub fn check_below(mut self, bytes: u64) -> Self {
+        self.check_below = bytes;
+        self
+    }
+
+    /// Sets how much of the file may be kept in memory, in bytes; 64 MiB by default.
+    #[must_use]
+    pub fn cache(mut self, bytes: usize) -> Self {
+        self.cache = bytes;
+        self
+    }
+
+    /// Sets who is told of damage that the store found and made good; `tracing` by default.
+    ///
+    /// It is called from the thread that writes too.
+    #[must_use]
+    pub fn observe(mut self, observe: impl Observe + 'static) -> Self {
+        self.observe = Arc::new(observe);
+        self
+    }
+
+    /// Sets what is called at each [`Point`] of the work of the writer, by its thread, for drills.
+    #[must_use]
+    pub fn on_point(mut self, hook: impl Fn(Point) + Send + Sync + 'static) -> Self {
+        self.on_point = Some(Arc::new(hook));
+        self
+    }
+
+    /// Opens the store in a file, which comes into being if there is none. See [`RedbStore::open`].
+    pub fn open(self, path: impl Into<PathBuf>) -> Result<RedbStore, StoreError> {
+        self.start(Source::File(path.into()))
+    }
+
+    /// Opens the store on a storage of your own, such as a simulated disk.
+    ///
+    /// After an error of the storage it is closed and used again, so `close` should release its locks only.
+    pub fn open_backend(self, backend: impl StorageBackend) -> Result<RedbStore, StoreError> {
+        self.start(Source::Disk(Arc::new(backend)))
+    }
+
+    fn start(self, source: Source) -> Result<RedbStore, StoreError> {
+        source.prepare()?;
+        let check = source.len() < self.check_below;
+        let (database, suspect) = match source.start(self.cache, check) {
+            Err(error) if check && is_damage(&error) => (source.connect(self.cache, false)?, true),
+            opened => (opened?, false),
+        };
+        let shared = Arc::new(Shared {
+            file: File::new(source, self.cache, database),
+            queue: Queue::default(),
+            retention: self.retention,
+            quick_repair_above: self.quick_repair_above,
+            observe: self.observe,
+            on_point: self.on_point,
+            epoch: AtomicU64::new(0),
+            boot: AtomicU64::new(0),
+        });
+        let path = &*shared.file.name;
+        let booted = catch_unwind(AssertUnwindSafe(|| boot(&shared, suspect)));
+        let meta = match booted {
+            Ok(booted) => booted.map_err(|stop| stop.tell(path))?,
+            Err(payload) => return Err(trouble::panicked(path, &*payload)),
+        };
+        shared.epoch.store(meta.epoch, Ordering::Release);
+        shared.boot.store(meta.epoch, Ordering::Release);
+        let writer = thread::Builder::new().name("buttress-redb".into()).spawn({
+            let shared = shared.clone();
+            move || writer::run(&shared)
+        });
+        match writer {
+            Ok(writer) => Ok(RedbStore::new(shared, Clock::start(), writer)),
+            Err(error) => Err(trouble::io_error(path, "start a writer for", error)),
+        }
+    }
+}
+
+fn is_damage(error: &StoreError) -> bool {
+    matches!(error, StoreError::Engine(trouble) if trouble.kind == TroubleKind::Damaged)
+}
+
+/// Makes the tables if there are none, brings an older layout up to date, and starts the lease clock: a
+/// start takes an epoch, so it is told from every other, and the leases of earlier ones are over.
+fn boot(shared: &Shared, suspect: bool) -> Result<Meta, Stop> {
+    let transaction = shared.file.write()?;
+    let path = &*shared.file.name;
+    let mut rows = {
+        // Before any other table is opened: in a newer layout they may be of another kind.
+        let mut meta = transaction.open_table(rows::META)?;
+        match rows::meta(&meta)? {
+            Some(Ok(Meta { layout, .. })) if layout > LAYOUT => {
+                return Err(trouble::newer(path, layout, LAYOUT).into());
+            }
+            Some(_) => {}
+            None => {
+                let mut names = transaction.list_tables()?.map(|table| table.name().to_owned());
+                if names.any(|name| !rows::is_ours(&name)) {
+                    return Err(trouble::foreign(path).into());
+                }
+                // Of an empty file, or of one that lost it.
+                rows::put_meta(&mut meta, Meta::NEW)?;
+            }
+        }
+        drop(meta);
+        if suspect {
+            for version in scrub::scrub(&transaction)? {
+                shared.tell_damage(version);
+            }
+        }
+        Writing::open(&transaction)?
+    };
+    let mut meta = match rows::meta(&rows.meta)? {
+        Some(Ok(meta)) if meta.epoch > 0 || rows.heads.is_empty()? => meta,
+        _ => {
+            shared.tell_damage(0);
+            Meta { epoch: highest(&rows)?.saturating_add(LEAP), ..Meta::NEW }
+        }
+    };
+    migrate(&mut meta, path)?;
+    meta.epoch += 1;
+    rows::put_meta(&mut rows.meta, meta)?;
+    drop(rows);
+    transaction.commit()?;
+    Ok(meta)
+}
+
+/// The highest epoch that any head tells of.
+fn highest(rows: &Writing<'_>) -> Result<u64, Stop> {
+    use ::redb::ReadableTable as _;
+    let mut highest = 0;
+    for row in rows.heads.iter()? {
+        let (_, bytes) = row?;
+        if let Ok(head) = Head::open(bytes.value()) {
+            highest = highest.max(head.epoch).max(head.born);
+        }
+    }
+    Ok(highest)
+}
+
+/// Brings what an older release wrote to the present layout, one layout at a time, in the transaction of
+/// the start: all of it or nothing. There has been one layout so far.
+fn migrate(meta: &mut Meta, path: &str) -> Result<(), Stop> {
+    match meta.layout {
+        LAYOUT => Ok(()),
+        older => Err(StoreError::engine(
+            TroubleKind::Format,
+            format!("`{path}` has layout {older}, which no release has written: it is not a store"),
+            None,
+        )
+        .into()),
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("retention", &self.retention)
+            .field("quick_repair_above", &self.quick_repair_above)
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
+    }
+}

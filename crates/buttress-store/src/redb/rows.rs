@@ -1,0 +1,358 @@
+//! The tables, and what is read from and written to them.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `meta` | `store` | layout and last epoch, sealed |
+//! | `heads` | workflow | its head, sealed |
+//! | `births` | workflow | the head that it came into being with, sealed: if the head rots, idempotency keys are told from it |
+//! | `records` | workflow, version | the record, sealed |
+//! | `steps` | workflow, step | the version of its newest record, with a check |
+
+use ::redb::{
+    AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, StorageError, Table,
+    TableDefinition, WriteTransaction,
+};
+use buttress::store::{
+    Damage, Digest, Head, Now, Record, Retention, Sealed, StepId, StoreError, WorkflowId,
+    ledger::{self, Slot, Written},
+};
+
+use super::{key, meta::Meta, trouble::Stop};
+
+type Bytes = &'static [u8];
+type Definition = TableDefinition<'static, Bytes, Bytes>;
+
+pub(super) const META: Definition = TableDefinition::new("meta");
+pub(super) const HEADS: Definition = TableDefinition::new("heads");
+pub(super) const BIRTHS: Definition = TableDefinition::new("births");
+pub(super) const RECORDS: Definition = TableDefinition::new("records");
+pub(super) const STEPS: Definition = TableDefinition::new("steps");
+
+/// Whether a table of this name is one of a store.
+pub(super) fn is_ours(name: &str) -> bool {
+    ["meta", "heads", "births", "records", "steps"].contains(&name)
+}
+
+const STORE: &[u8] = b"store";
+
+/// The tables of one transaction.
+pub(super) struct Rows<T> {
+    pub(super) meta: T,
+    pub(super) heads: T,
+    pub(super) births: T,
+    pub(super) records: T,
+    pub(super) steps: T,
+}
+
+pub(super) type Reading = Rows<ReadOnlyTable<Bytes, Bytes>>;
+pub(super) type Writing<'t> = Rows<Table<'t, Bytes, Bytes>>;
+
+impl Reading {
+    pub(super) fn open(transaction: &ReadTransaction) -> Result<Self, Stop> {
+        Ok(Self {
+            meta: transaction.open_table(META)?,
+            heads: transaction.open_table(HEADS)?,
+            births: transaction.open_table(BIRTHS)?,
+            records: transaction.open_table(RECORDS)?,
+            steps: transaction.open_table(STEPS)?,
+        })
+    }
+}
+
+impl<'t> Writing<'t> {
+    /// Opens the tables, and makes those that are not there.
+    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, Stop> {
+        Ok(Self {
+            meta: transaction.open_table(META)?,
+            heads: transaction.open_table(HEADS)?,
+            births: transaction.open_table(BIRTHS)?,
+            records: transaction.open_table(RECORDS)?,
+            steps: transaction.open_table(STEPS)?,
+        })
+    }
+}
+
+/// A head as it was found.
+pub(super) struct Loaded {
+    pub(super) head: Option<Head>,
+    /// It had rotten, and was put together from what else is kept.
+    pub(super) rebuilt: bool,
+}
+
+/// What is kept of a step, as it was found.
+pub(super) struct Placed {
+    pub(super) slot: Slot,
+    /// What points to its newest record had rotten; the record was searched for.
+    pub(super) searched: bool,
+}
+
+/// What is kept of the store as a whole.
+pub(super) fn meta(
+    table: &impl ReadableTable<Bytes, Bytes>,
+) -> Result<Option<Result<Meta, Damage>>, StorageError> {
+    Ok(table.get(STORE)?.map(|bytes| Meta::open(bytes.value())))
+}
+
+pub(super) fn put_meta(
+    table: &mut Table<'_, Bytes, Bytes>,
+    meta: Meta,
+) -> Result<(), StorageError> {
+    table.insert(STORE, meta.seal().as_slice())?;
+    Ok(())
+}
+
+impl<T: ReadableTable<Bytes, Bytes>> Rows<T> {
+    /// The head of a workflow, from what else is kept if it has rotten.
+    pub(super) fn head(&self, workflow: &WorkflowId, now: Now, next: u64) -> Result<Loaded, Stop> {
+        let at = key::workflow(workflow);
+        let damage = match self.heads.get(at.as_slice())? {
+            Some(bytes) => match open_head(bytes.value(), workflow) {
+                Ok(head) => return Ok(Loaded { head: Some(head), rebuilt: false }),
+                Err(Damage::Format(format)) => Damage::Format(format),
+                Err(damage) => damage,
+            },
+            None => Damage::Missing,
+        };
+        let corrupt =
+            |damage| StoreError::Corrupt { workflow: workflow.clone(), version: None, damage };
+        if let Damage::Format(_) = damage {
+            return Err(corrupt(damage).into());
+        }
+        let birth = match self.births.get(at.as_slice())? {
+            Some(bytes) => Some(open_head(bytes.value(), workflow).map_err(corrupt)?),
+            None => None,
+        };
+        match birth {
+            Some(birth) => {
+                let newest = self.newest_pointed(&at)?;
+                let records = self.raw(workflow, 0, u64::MAX)?;
+                let mut failed = None;
+                let records = Sound::new(records, &at, &mut failed);
+                let head = ledger::rebuild(birth, records, newest, now, next);
+                match failed {
+                    Some(error) => Err(error.into()),
+                    None => Ok(Loaded { head: Some(head), rebuilt: true }),
+                }
+            }
+            // Nobody has heard of it.
+            None if damage == Damage::Missing
+                && self.raw(workflow, 0, u64::MAX)?.next().is_none() =>
+            {
+                Ok(Loaded { head: None, rebuilt: false })
+            }
+            // Without its birth the keys of its steps are lost, and what is in doubt would be done twice.
+            None => Err(corrupt(damage).into()),
+        }
+    }
+
+    /// The highest version that a step of the workflow points to.
+    fn newest_pointed(&self, workflow: &[u8]) -> Result<u64, StorageError> {
+        let mut newest = 0;
+        for row in self.steps.range::<&[u8]>(workflow..key::after(workflow.to_vec()).as_slice())? {
+            let (at, pointer) = row?;
+            newest = newest.max(open_pointer(pointer.value(), at.value()).unwrap_or(0));
+        }
+        Ok(newest)
+    }
+
+    /// The newest record of a step.
+    pub(super) fn slot(&self, workflow: &WorkflowId, step: &StepId) -> Result<Placed, Stop> {
+        let at = key::step(key::workflow(workflow), step);
+        let Some(pointer) = self.steps.get(at.as_slice())? else {
+            return Ok(Placed { slot: Slot::Empty, searched: false });
+        };
+        let Some(version) = open_pointer(pointer.value(), &at) else {
+            return Ok(Placed { slot: self.search(workflow, step)?, searched: true });
+        };
+        let slot = match self.record(workflow, version)? {
+            None => Slot::Damaged { version, damage: Damage::Missing },
+            Some(Ok(record)) if record.step == *step => Slot::Intact(record),
+            Some(Ok(_)) => Slot::Damaged { version, damage: Damage::Misplaced },
+            Some(Err(damage)) => Slot::Damaged { version, damage },
+        };
+        Ok(Placed { slot, searched: false })
+    }
+
+    /// Looks for the newest record of a step. A newer one that is damaged may be of the step.
+    fn search(&self, workflow: &WorkflowId, step: &StepId) -> Result<Slot, Stop> {
+        let prefix = key::workflow(workflow);
+        let mut damaged = None;
+        for row in self.raw(workflow, 0, u64::MAX)?.rev() {
+            let (at, bytes) = row?;
+            let Some(version) = key::version(at.value(), &prefix) else { continue };
+            match Record::open_at(bytes.value(), workflow, version) {
+                Ok(record) if record.step == *step => {
+                    return Ok(damaged.unwrap_or(Slot::Intact(record)));
+                }
+                Ok(_) => {}
+                Err(damage) => {
+                    damaged.get_or_insert(Slot::Damaged { version, damage });
+                }
+            }
+        }
+        // Something pointed to it, so there was one.
+        Ok(damaged.unwrap_or(Slot::Damaged { version: 0, damage: Damage::Missing }))
+    }
+
+    /// One record, `None` if nothing is kept there.
+    pub(super) fn record(
+        &self,
+        workflow: &WorkflowId,
+        version: u64,
+    ) -> Result<Option<Result<Sealed, Damage>>, StorageError> {
+        let at = key::record(key::workflow(workflow), version);
+        let bytes = self.records.get(at.as_slice())?;
+        Ok(bytes.map(|bytes| Record::open_at(bytes.value(), workflow, version)))
+    }
+
+    /// The rows of the records of a workflow, from one version to another, both included.
+    pub(super) fn raw(
+        &self,
+        workflow: &WorkflowId,
+        from: u64,
+        to: u64,
+    ) -> Result<::redb::Range<'_, Bytes, Bytes>, StorageError> {
+        let prefix = key::workflow(workflow);
+        let (from, to) = (key::record(prefix.clone(), from), key::record(prefix, to));
+        self.records.range::<&[u8]>(from.as_slice()..=to.as_slice())
+    }
+
+    /// The steps of a workflow and the versions that are kept as their newest.
+    pub(super) fn steps(&self, workflow: &WorkflowId) -> Result<Vec<(StepId, u64)>, StorageError> {
+        let prefix = key::workflow(workflow);
+        let mut steps = Vec::new();
+        let end = key::after(prefix.clone());
+        for row in self.steps.range::<&[u8]>(prefix.as_slice()..end.as_slice())? {
+            let (at, pointer) = row?;
+            let step = at.value().strip_prefix(prefix.as_slice()).and_then(key::split_step);
+            if let (Some(step), Some(version)) = (step, open_pointer(pointer.value(), at.value())) {
+                steps.push((step, version));
+            }
+        }
+        Ok(steps)
+    }
+}
+
+impl Writing<'_> {
+    pub(super) fn put_head(&mut self, head: &Head, new: bool) -> Result<(), StorageError> {
+        let (at, sealed) = (key::workflow(&head.workflow), head.seal());
+        self.heads.insert(at.as_slice(), sealed.as_slice())?;
+        if new {
+            self.births.insert(at.as_slice(), sealed.as_slice())?;
+        }
+        Ok(())
+    }
+
+    /// Adds a record, which becomes the newest of its step.
+    pub(super) fn put_record(&mut self, written: &Written) -> Result<(), StorageError> {
+        let Written { sealed: Sealed { record, .. }, bytes } = written;
+        let prefix = key::workflow(&record.workflow);
+        self.point(&prefix, &record.step, record.version)?;
+        let at = key::record(prefix, record.version);
+        self.records.insert(at.as_slice(), bytes.as_slice())?;
+        Ok(())
+    }
+
+    /// Makes a version the newest of a step.
+    pub(super) fn point(
+        &mut self,
+        workflow: &[u8],
+        step: &StepId,
+        version: u64,
+    ) -> Result<(), StorageError> {
+        let at = key::step(workflow.to_vec(), step);
+        self.steps.insert(at.as_slice(), seal_pointer(version, &at).as_slice())?;
+        Ok(())
+    }
+
+    /// Drops a version that retention does not protect any more.
+    pub(super) fn expire(
+        &mut self,
+        workflow: &WorkflowId,
+        version: u64,
+        retention: &Retention,
+    ) -> Result<(), StorageError> {
+        // What cannot be read may be the newest of its step.
+        let Some(Ok(record)) = self.record(workflow, version)? else { return Ok(()) };
+        let at = key::step(key::workflow(workflow), &record.step);
+        let newest = self.steps.get(at.as_slice())?;
+        let newest = newest.and_then(|pointer| open_pointer(pointer.value(), &at));
+        if ledger::expires(&record, newest, retention) {
+            let at = key::record(key::workflow(workflow), version);
+            self.records.remove(at.as_slice())?;
+        }
+        Ok(())
+    }
+
+    /// Removes the records of a workflow and all that points to them, and says how many there were.
+    pub(super) fn clear(&mut self, workflow: &WorkflowId) -> Result<u64, StorageError> {
+        let from = key::workflow(workflow);
+        let to = key::after(from.clone());
+        let range = from.as_slice()..to.as_slice();
+        let mut records = 0;
+        self.records.retain_in::<&[u8], _>(range.clone(), |_, _| {
+            records += 1;
+            false
+        })?;
+        self.steps.retain_in::<&[u8], _>(range, |_, _| false)?;
+        self.births.remove(from.as_slice())?;
+        Ok(records)
+    }
+}
+
+/// The head in these bytes, if they are that of the workflow.
+pub(super) fn open_head(bytes: &[u8], workflow: &WorkflowId) -> Result<Head, Damage> {
+    let head = Head::open(bytes)?;
+    if head.workflow == *workflow { Ok(head) } else { Err(Damage::Misplaced) }
+}
+
+/// A pointer that went wrong by a bit may still point to a record of the step, to an older one.
+pub(super) fn seal_pointer(version: u64, at: &[u8]) -> [u8; 16] {
+    let Digest(digest) = Digest::of_parts(&[at, &version.to_le_bytes()]);
+    let mut pointer = [0; 16];
+    let parts = version.to_le_bytes().into_iter().chain(digest);
+    pointer.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
+    pointer
+}
+
+pub(super) fn open_pointer(bytes: &[u8], at: &[u8]) -> Option<u64> {
+    let (version, _) = bytes.split_first_chunk::<8>()?;
+    let version = u64::from_le_bytes(*version);
+    (bytes == seal_pointer(version, at)).then_some(version)
+}
+
+type Row<'a> = (AccessGuard<'a, Bytes>, AccessGuard<'a, Bytes>);
+
+/// Rows of records for a reader that knows of no errors of the engine: it ends at the first, which is kept.
+pub(super) struct Sound<'a, I> {
+    rows: I,
+    workflow: &'a [u8],
+    failed: &'a mut Option<StorageError>,
+}
+
+impl<'a, I> Sound<'a, I> {
+    pub(super) fn new(rows: I, workflow: &'a [u8], failed: &'a mut Option<StorageError>) -> Self {
+        Self { rows, workflow, failed }
+    }
+}
+
+impl<'r, I: Iterator<Item = Result<Row<'r>, StorageError>>> Iterator for Sound<'_, I> {
+    type Item = (u64, Vec<u8>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.rows.next()? {
+                Ok((at, bytes)) => {
+                    // A key of another length was changed on the disk; what it held is missed elsewhere.
+                    if let Some(version) = key::version(at.value(), self.workflow) {
+                        return Some((version, bytes.value().to_vec()));
+                    }
+                }
+                Err(error) => {
+                    *self.failed = Some(error);
+                    return None;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The store in a file: what it keeps, what it makes of damage, and what it says when it cannot go on.
+
+#![expect(clippy::panic, reason = "how a test says that it failed")]
+
+mod behaviour;
+mod conformance;
+mod disk;
+mod power;
+mod rot;
+mod support;
