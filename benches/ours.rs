@@ -1,6 +1,7 @@
 //! The layers of this workspace, with their defaults where nothing else is said.
 
 use std::{
+    future::{Future, pending},
     num::NonZeroU32,
     pin::pin,
     sync::{Arc, LazyLock},
@@ -10,10 +11,11 @@ use std::{
 
 use buttress::{
     Backoff, BreakerLayer, Budget, CheckpointLayer, DegradeLayer, FailoverLayer, FallbackLayer,
-    HedgeLayer, LimitLayer, Once, Quantile, QuorumLayer, Ratio, RetryLayer, Stack, TimeoutLayer,
-    Trigger, Window,
+    HedgeLayer, LeaderLayer, LimitLayer, Once, Quantile, QuorumLayer, Ratio, RetryLayer, Stack,
+    TimeoutLayer, Trigger, Window,
     checkpoint::{Effects, InDoubt, Step},
-    store::{MemoryStore, StepId},
+    leader::Led,
+    store::{Journal, MemoryStore, StepId},
 };
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -99,6 +101,39 @@ pub(crate) fn limit_full() -> Run {
         let _holder = &holder;
         once(&mut service, request)
     })
+}
+
+/// Leads for longer than any measurement.
+pub(crate) fn leader() -> Run {
+    let layer = office();
+    let mut campaign = Box::pin(layer.campaign(pending()));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(campaign.as_mut().poll(&mut cx).is_pending(), "it is elected, and goes on");
+    let mut service = fenced(layer);
+    Run::succeeding(move |request| {
+        let _campaign = &campaign;
+        once(&mut service, request)
+    })
+}
+
+/// Nobody stands for the office here.
+pub(crate) fn leader_elsewhere() -> Run {
+    let mut service = fenced(office());
+    Run::refusing(move |request| once(&mut service, request))
+}
+
+fn office() -> LeaderLayer {
+    LeaderLayer::new(Journal::new(MemoryStore::new()).ttl(Duration::MAX), "bare")
+}
+
+fn fenced(
+    layer: LeaderLayer,
+) -> impl Service<u64, Response = u64, Error = Failed, Future: 'static> + Clone + 'static {
+    ServiceBuilder::new()
+        .map_request(Led::new)
+        .layer(layer)
+        .map_request(Led::into_request)
+        .service(Bare)
 }
 
 pub(crate) fn hedge() -> Run {

@@ -119,11 +119,12 @@ fn leading() -> LeaderLayer {
     let mut campaign = Box::pin(layer.campaign(std::future::pending()));
     let mut cx = Context::from_waker(Waker::noop());
     // Elected at once; the timer for the renewal needs a runtime, which not every test has.
-    let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let inside = tokio::runtime::Handle::try_current().is_err().then(|| clock.enter());
+    let clock = tokio::runtime::Handle::try_current()
+        .is_err()
+        .then(|| tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap());
+    let inside = clock.as_ref().map(tokio::runtime::Runtime::enter);
     assert!(campaign.as_mut().poll(&mut cx).is_pending());
     drop(inside);
-    clock.shutdown_background();
     // Dropped, it would lead no more.
     std::mem::forget(campaign);
     layer

@@ -347,7 +347,8 @@ async fn one_who_gets_no_answers_keeps_nobody_from_leading() {
     let _a = a.stand();
     settle().await;
     let _b = b.stand();
-    let epoch = timeout(TTL + POLL, b.handle.wait_until_leader()).await.unwrap();
+    // It may take the office once or twice again without knowing.
+    let epoch = timeout(9 * TTL, b.handle.wait_until_leader()).await.unwrap();
     sleep(5 * TTL).await;
     assert_eq!(b.handle.epoch(), Some(epoch));
 }

@@ -28,3 +28,4 @@ mod support;
 mod timeout;
 mod transaction;
 mod worker;
+mod worker_processes;

@@ -241,8 +241,8 @@ async fn next(settings: &Settings, door: &Mutex<()>, stop: &Stop) -> Option<(Lea
                 };
                 settings.tell(&everything, Event::StoreFailed { attempt: failures, verdict });
                 // A lease may have been taken without our knowing. Others, who get answers, come first.
-                pause = settings.poll.saturating_mul(1 << failures.min(16));
-                pause = pause.min(ttl / 3).max(settings.poll);
+                pause = settings.poll.saturating_mul(1 << failures.min(16)).min(ttl / 3);
+                pause = pause.mul_f64(0.5 + 0.5 * settings.random.unit()).max(settings.poll);
             }
         }
         stop.pause(pause).await;

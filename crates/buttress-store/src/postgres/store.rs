@@ -169,10 +169,10 @@ impl Shared {
             let (head, seal) = kept.map(|Kept { head, seal }| (head, seal)).unzip();
             let next = next.unwrap_or(engine::UNKNOWN);
             let decided = ledger::delete(head, workflow, now, next)?;
-            let (Some(head), Some(seal)) = (decided.head, seal) else { return Ok(decided.reply) };
+            let (Some(head), Some(seal)) = (decided.head, seal) else { return Ok(()) };
             let place = (Place::Sealed, Some(&*seal));
             if self.write(&mut session, head, place, &[], (Removal::History, &[])).await? {
-                return Ok(decided.reply);
+                return Ok(());
             }
         }
     }

@@ -71,8 +71,8 @@ where
                 // The lease may be ours without our knowing. Under another name it runs out, and others, who get
                 // answers, come first.
                 owner = name(office);
-                let pause = settings.poll().saturating_mul(1 << failures.min(16));
-                pause.min(ttl / 3).max(settings.poll())
+                let pause = settings.poll().saturating_mul(1 << failures.min(16)).min(ttl / 3);
+                pause.mul_f64(0.5 + 0.5 * Random::default().unit()).max(settings.poll())
             }
             Err(error) => return Err(error),
         };
