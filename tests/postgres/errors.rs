@@ -22,7 +22,7 @@ fn told(error: &StoreError) -> String {
 }
 
 fn assert_told(error: &StoreError, kind: TroubleKind, words: &str) {
-    let StoreError::Engine(trouble) = error else { panic!("{error:?}") };
+    let StoreError::Engine(trouble) = error else { unreachable!("{error:?}") };
     assert_eq!(trouble.kind, kind, "{error}");
     assert!(error.to_string().contains(words), "{error}");
     assert!(!error.to_string().contains('\n'), "one line: {error}");

@@ -3,7 +3,7 @@
 use buttress::{
     Event, Teller,
     store::{
-        Damage, Head, Now, Pending, Record, StepId, StoreError, WorkflowId,
+        Damage, Head, Life, Now, Pending, Record, StepId, StoreError, WorkflowId,
         ledger::{Decided, Slot, Written},
     },
 };
@@ -38,6 +38,10 @@ pub(super) fn now(row: &Row, at: usize) -> Result<Now, Error> {
 /// A version, or another number that is never negative.
 pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
+}
+
+pub(super) fn missing(workflow: &WorkflowId, version: Option<u64>) -> StoreError {
+    StoreError::NotFound { workflow: workflow.clone(), version }
 }
 
 impl Shared {
@@ -188,7 +192,11 @@ impl Shared {
                 Some(seal) => (Place::Sealed, Some(&**seal)),
                 None => (Place::New, None),
             };
-            let drop = if expired.is_empty() { Removal::Nothing } else { Removal::Expired };
+            let drop = match head.life {
+                Life::Deleted => Removal::History,
+                Life::Open | Life::Finished if expired.is_empty() => Removal::Nothing,
+                Life::Open | Life::Finished => Removal::Expired,
+            };
             let records = record.as_slice();
             if self.write(&mut session, head, place, records, (drop, &expired)).await? {
                 return Ok(reply);
