@@ -51,8 +51,11 @@ impl Shared {
         operation: impl Future<Output = Result<T, StoreError>> + Send + 'a,
     ) -> Pending<'a, T> {
         Box::pin(async move {
-            match tokio::time::timeout(self.timeout, operation).await {
+            let mut operation = std::pin::pin!(operation);
+            match tokio::time::timeout(self.timeout, operation.as_mut()).await {
                 Ok(done) => done,
+                // It waits yet, maybe for a connection.
+                Err(_) if self.pool.status().waiting > 0 => Err(self.target.busy(self.timeout)),
                 Err(_) => Err(self.target.slow(self.timeout)),
             }
         })
