@@ -1,6 +1,7 @@
 //! The store on PostgreSQL, against a real server.
 
 mod concurrency;
+mod conformance;
 mod crash;
 mod damage;
 mod errors;
@@ -57,7 +58,7 @@ fn state(workflow: &WorkflowId, text: &str, claim: Claim) -> Append {
 fn fresh(begun: Begun) -> Ticket {
     match begun {
         Begun::Fresh(ticket) => ticket,
-        other => panic!("not fresh: {other:?}"),
+        other => unreachable!("not fresh: {other:?}"),
     }
 }
 

@@ -723,7 +723,7 @@ proptest! {
                 }
                 (path, expected) => panic!("{path:?}, {expected:?} was expected"),
             }
-            let keys = world.keys.lock().unwrap();
+            let keys = world.keys.lock().unwrap().clone();
             assert!(keys.values().all(|keys| keys.len() == 1), "{keys:?}");
             // Each was done once, but for those that were under way at a kill.
             let calls: u32 = NAMES.into_iter().map(|name| world.calls(name)).sum();

@@ -17,7 +17,7 @@ async fn what_was_acknowledged_outlives_the_server() {
     let cluster = Cluster::start();
     let scratch = Scratch::on(cluster.url.clone());
     let store = scratch.store().await;
-    for round in 0..3 {
+    for round in 0..2 {
         let mut writers = JoinSet::new();
         for writer in 0..8 {
             let store = store.clone();

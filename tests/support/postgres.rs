@@ -13,11 +13,9 @@ use tokio_postgres::{Client, NoTls};
 
 /// The server that `scripts/postgres` started for the tests, or that was there before.
 pub(crate) fn url() -> String {
-    std::env::var("BUTTRESS_POSTGRES").unwrap_or_else(|_| {
-        panic!(
-            "needs PostgreSQL: use ./scripts/test, or ./scripts/postgres run cargo nextest run .."
-        )
-    })
+    std::env::var("BUTTRESS_POSTGRES").expect(
+        "needs PostgreSQL: use ./scripts/test, or ./scripts/postgres run cargo nextest run ..",
+    )
 }
 
 /// A connection beside the store.

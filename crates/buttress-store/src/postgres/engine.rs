@@ -3,7 +3,7 @@
 use buttress::{
     Event, Teller,
     store::{
-        Damage, Head, Now, Pending, Record, StepId, StoreError, WorkflowId,
+        Damage, Head, Life, Now, Pending, Record, StepId, StoreError, WorkflowId,
         ledger::{Decided, Slot, Written},
     },
 };
@@ -40,6 +40,10 @@ pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
+pub(super) fn missing(workflow: &WorkflowId, version: Option<u64>) -> StoreError {
+    StoreError::NotFound { workflow: workflow.clone(), version }
+}
+
 impl Shared {
     /// Bounds the time that an operation takes.
     pub(super) fn within<'a, T: Send + 'a>(
@@ -47,8 +51,11 @@ impl Shared {
         operation: impl Future<Output = Result<T, StoreError>> + Send + 'a,
     ) -> Pending<'a, T> {
         Box::pin(async move {
-            match tokio::time::timeout(self.timeout, operation).await {
+            let mut operation = std::pin::pin!(operation);
+            match tokio::time::timeout(self.timeout, operation.as_mut()).await {
                 Ok(done) => done,
+                // It waits yet, maybe for a connection.
+                Err(_) if self.pool.status().waiting > 0 => Err(self.target.busy(self.timeout)),
                 Err(_) => Err(self.target.slow(self.timeout)),
             }
         })
@@ -188,7 +195,11 @@ impl Shared {
                 Some(seal) => (Place::Sealed, Some(&**seal)),
                 None => (Place::New, None),
             };
-            let drop = if expired.is_empty() { Removal::Nothing } else { Removal::Expired };
+            let drop = match head.life {
+                Life::Deleted => Removal::History,
+                Life::Open | Life::Finished if expired.is_empty() => Removal::Nothing,
+                Life::Open | Life::Finished => Removal::Expired,
+            };
             let records = record.as_slice();
             if self.write(&mut session, head, place, records, (drop, &expired)).await? {
                 return Ok(reply);

@@ -8,6 +8,7 @@ mod session;
 mod sql;
 mod store;
 mod trouble;
+mod workflow;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -84,6 +84,18 @@ impl Target {
         StoreError::engine(TroubleKind::Unreachable, message, None)
     }
 
+    pub(super) fn busy(&self, timeout: Duration) -> StoreError {
+        self.all_busy(&format!("{timeout:?}"))
+    }
+
+    fn all_busy(&self, time: &str) -> StoreError {
+        let message = format!(
+            "{}: all connections of the pool were busy for {time}: make it larger",
+            self.server
+        );
+        StoreError::engine(TroubleKind::Unreachable, message, None)
+    }
+
     /// What the server answered is not what was asked for.
     pub(super) fn nonsense(&self) -> StoreError {
         let message = format!("{} answered what was not asked for", self.server);
@@ -94,13 +106,7 @@ impl Target {
         let server = &self.server;
         match error {
             PoolError::Backend(error) => self.trouble(error),
-            PoolError::Timeout(TimeoutType::Wait) => StoreError::engine(
-                TroubleKind::Unreachable,
-                format!(
-                    "{server}: all connections of the pool were busy for too long: make it larger"
-                ),
-                None,
-            ),
+            PoolError::Timeout(TimeoutType::Wait) => self.all_busy("too long"),
             PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle) => StoreError::engine(
                 TroubleKind::Unreachable,
                 format!("{server} did not answer in time when it was connected to"),

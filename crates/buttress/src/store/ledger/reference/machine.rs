@@ -177,9 +177,18 @@ impl Machine {
         self.values += 1;
         let value = self.values;
         let (found, expected) = match *operation {
-            Operation::Pass(time) => return Ok(self.naive.pass(time)),
-            Operation::Crash => return Ok(self.naive.crash()),
-            Operation::Rot { flow, version, lose } => return Ok(self.rot(flow, version, lose)),
+            Operation::Pass(time) => {
+                self.naive.pass(time);
+                return Ok(());
+            }
+            Operation::Crash => {
+                self.naive.crash();
+                return Ok(());
+            }
+            Operation::Rot { flow, version, lose } => {
+                self.rot(flow, version, lose);
+                return Ok(());
+            }
             Operation::Fork { from, at } => return self.fork(from, at, now),
             Operation::Acquire { flow, owner: who, ttl } => {
                 let workflow = id(flow);

@@ -402,11 +402,10 @@ impl Naive {
         let mut parent = intent;
         match &line {
             None => {}
-            Some(line) if line.rot.is_some() => {
-                if intent.is_some() && intent != newest {
-                    return Err("stale");
-                }
+            Some(line) if line.rot.is_some() && intent.is_some() && intent != newest => {
+                return Err("stale");
             }
+            Some(line) if line.rot.is_some() => {}
             Some(line) if line.status == Status::Withdrawn && intent.is_none() => {}
             Some(line) if line.status == Status::Intent && line.request == request => {
                 if intent.is_some() && intent != newest {
