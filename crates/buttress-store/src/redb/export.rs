@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use ::redb::{Builder, ReadableDatabase as _, ReadableTable as _};
+use ::redb::{Builder, Database, ReadableDatabase as _, ReadableTable as _};
 use buttress::store::{Damage, Digest, Head, Record, Sealed, StoreError, TroubleKind, WorkflowId};
 
 use super::{
@@ -63,11 +63,14 @@ impl RedbStore {
             }
         }
         let mut export = Export { sink, seen: HashSet::new(), found: Exported::default() };
-        let walked = catch_unwind(AssertUnwindSafe(|| walk(file, &mut export)));
+        let mut database = None;
+        let walked = catch_unwind(AssertUnwindSafe(|| walk(file, &mut database, &mut export)));
         let walked = match walked {
             Ok(walked) => walked,
             Err(payload) => Err(Fault::Stop(trouble::panicked(&name, &*payload).into())),
         };
+        // Not while another panic unwinds: it may panic itself.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
         match walked {
             Ok(()) => {}
             Err(Fault::Sink(error)) => return Err(sink_error(error)),
@@ -119,9 +122,13 @@ struct Export<'a, W> {
 }
 
 /// Reads the tables in order.
-fn walk<W: Write>(file: fs::File, export: &mut Export<'_, W>) -> Result<(), Fault> {
+fn walk<W: Write>(
+    file: fs::File,
+    database: &mut Option<Database>,
+    export: &mut Export<'_, W>,
+) -> Result<(), Fault> {
     let overlay = Overlay::new(file).map_err(::redb::StorageError::Io)?;
-    let database = Builder::new().create_with_backend(overlay)?;
+    let database = database.insert(Builder::new().create_with_backend(overlay)?);
     let rows = Reading::open(&database.begin_read()?)?;
     for row in rows.heads.iter()? {
         let (_, bytes) = row?;

@@ -28,10 +28,8 @@ pub(super) const BIRTHS: Definition = TableDefinition::new("births");
 pub(super) const RECORDS: Definition = TableDefinition::new("records");
 pub(super) const STEPS: Definition = TableDefinition::new("steps");
 
-/// Whether a table of this name is one of a store.
-pub(super) fn is_ours(name: &str) -> bool {
-    ["meta", "heads", "births", "records", "steps"].contains(&name)
-}
+/// The tables of a store, sorted.
+pub(super) const NAMES: [&str; 5] = ["births", "heads", "meta", "records", "steps"];
 
 const STORE: &[u8] = b"store";
 
@@ -62,6 +60,11 @@ impl Reading {
 impl<'t> Writing<'t> {
     /// Opens the tables, and makes those that are not there.
     pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, Stop> {
+        // First one at a time: opening may panic over a damaged file, and dropping a table that is open
+        // then would panic again, which ends the process.
+        for definition in [META, HEADS, BIRTHS, RECORDS, STEPS] {
+            drop(transaction.open_table(definition)?);
+        }
         Ok(Self {
             meta: transaction.open_table(META)?,
             heads: transaction.open_table(HEADS)?,

@@ -7,13 +7,13 @@
 
 use std::collections::BTreeMap;
 
-use ::redb::{ReadableTable, StorageError, WriteTransaction};
-use buttress::store::{Head, Record};
+use ::redb::{ReadableTable, StorageError, TableHandle as _, WriteTransaction};
+use buttress::store::{Head, Life, Record};
 
 use super::{
     key,
     rows::{self, BIRTHS, HEADS, RECORDS, STEPS, open_pointer, seal_pointer},
-    trouble::Stop,
+    trouble::{self, Stop},
 };
 
 type Bytes = &'static [u8];
@@ -21,17 +21,29 @@ type Table = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Puts what is kept in its place. Returns the versions of damaged records, and 0 for each other thing that
 /// was not where, or what, it should be.
-pub(super) fn scrub(transaction: &WriteTransaction) -> Result<Vec<u64>, Stop> {
+///
+/// Refuses a file of which a table may be another than it was: an older one perhaps, in which what was done
+/// since is not done.
+pub(super) fn scrub(transaction: &WriteTransaction, path: &str) -> Result<Vec<u64>, Stop> {
+    let mut names: Vec<String> =
+        transaction.list_tables()?.map(|table| table.name().to_owned()).collect();
+    names.sort_unstable();
+    if names != rows::NAMES {
+        return Err(trouble::damaged(path, "it has lost a table").into());
+    }
     let mut found = Vec::new();
     let (heads, births, records, steps) = {
         let rows = rows::Writing::open(transaction)?;
         (
-            heads(&rows.heads, &mut found)?,
-            heads(&rows.births, &mut found)?,
-            records(&rows.records, &mut found)?,
-            all(&rows.steps)?,
+            heads(all(&rows.heads, path)?, &mut found),
+            heads(all(&rows.births, path)?, &mut found),
+            records(all(&rows.records, path)?, &mut found),
+            all(&rows.steps, path)?,
         )
     };
+    if !belong_together(&heads, &records) {
+        return Err(trouble::damaged(path, "its tables do not belong together").into());
+    }
     let steps = pointers(steps, &records, &mut found);
     let births = with_missing(births, &heads, &mut found);
     for (definition, table) in
@@ -46,11 +58,33 @@ pub(super) fn scrub(transaction: &WriteTransaction) -> Result<Vec<u64>, Stop> {
     Ok(found)
 }
 
-fn all(table: &impl ReadableTable<Bytes, Bytes>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
-    table
+/// All rows of a table, which must be as many as redb says.
+fn all(
+    table: &impl ReadableTable<Bytes, Bytes>,
+    path: &str,
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Stop> {
+    let rows: Vec<_> = table
         .iter()?
         .map(|row| row.map(|(at, bytes)| (at.value().to_vec(), bytes.value().to_vec())))
-        .collect()
+        .collect::<Result<_, StorageError>>()?;
+    if rows.len() as u64 == table.len()? {
+        Ok(rows)
+    } else {
+        Err(trouble::damaged(path, "it has lost rows").into())
+    }
+}
+
+/// Whether each workflow has records, and none that its head does not know of.
+fn belong_together(heads: &Table, records: &Table) -> bool {
+    heads.iter().all(|(at, head)| match Head::open(head) {
+        Ok(head) => {
+            let rows = records.range(at.clone()..key::after(at.clone()));
+            let newest = rows.filter_map(|(row, _)| key::version(row, at)).next_back();
+            newest.unwrap_or(0) <= head.latest
+                && (newest.is_some() || head.latest == 0 || head.life == Life::Deleted)
+        }
+        Err(_) => true,
+    })
 }
 
 /// Rows under the key that they name themselves; those that do not tell stay where they are.
@@ -79,24 +113,18 @@ fn placed(
     table
 }
 
-fn heads(
-    table: &impl ReadableTable<Bytes, Bytes>,
-    found: &mut Vec<u64>,
-) -> Result<Table, StorageError> {
+fn heads(rows: Vec<(Vec<u8>, Vec<u8>)>, found: &mut Vec<u64>) -> Table {
     let own = |bytes: &[u8]| Head::open(bytes).ok().map(|head| key::workflow(&head.workflow));
-    Ok(placed(all(table)?, own, |_| found.push(0)))
+    placed(rows, own, |_| found.push(0))
 }
 
-fn records(
-    table: &impl ReadableTable<Bytes, Bytes>,
-    found: &mut Vec<u64>,
-) -> Result<Table, StorageError> {
+fn records(rows: Vec<(Vec<u8>, Vec<u8>)>, found: &mut Vec<u64>) -> Table {
     let own = |bytes: &[u8]| {
         let record = Record::open(bytes).ok()?;
         Some(key::record(key::workflow(&record.workflow), record.version))
     };
     let version = |at: &[u8]| at.last_chunk::<8>().map_or(0, |at| u64::from_be_bytes(*at));
-    Ok(placed(all(table)?, own, |at| found.push(version(at))))
+    placed(rows, own, |at| found.push(version(at)))
 }
 
 /// Pointers to the newest record of each step: those that are sound, and one for each step that lacks it.
@@ -109,10 +137,12 @@ fn pointers(steps: Vec<(Vec<u8>, Vec<u8>)>, records: &Table, found: &mut Vec<u64
     let mut table = Table::new();
     for (at, pointer) in steps {
         match open_pointer(&pointer, &at) {
-            Some(version) => {
+            // One to an older record is of an older table.
+            Some(version) if newest.get(&at).is_none_or(|newest| *newest <= version) => {
                 newest.remove(&at);
-                table.insert(at.clone(), seal_pointer(version, &at).to_vec());
+                table.insert(at, pointer);
             }
+            Some(_) => {}
             // It may be that of a step whose record has rotten: then it says that there was one.
             None => {
                 found.push(0);
@@ -133,7 +163,7 @@ fn with_missing(mut births: Table, heads: &Table, found: &mut Vec<u64>) -> Table
     for (at, head) in heads {
         let sound = births.get(at).is_some_and(|birth| Head::open(birth).is_ok());
         if let (false, Ok(head)) = (sound, Head::open(head))
-            && head.life != buttress::store::Life::Deleted
+            && head.life != Life::Deleted
         {
             found.push(0);
             births.insert(at.clone(), head.seal());

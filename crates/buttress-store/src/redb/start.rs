@@ -16,31 +16,28 @@ use super::{
 pub(super) fn start(shared: &Shared, suspect: bool) -> Result<Meta, Stop> {
     let transaction = shared.file.write()?;
     let path = &*shared.file.name;
-    let mut rows = {
-        // Before any other table is opened: in a newer layout they may be of another kind.
-        let mut meta = transaction.open_table(rows::META)?;
-        match rows::meta(&meta)? {
-            Some(Ok(Meta { layout, .. })) if layout > LAYOUT => {
-                return Err(trouble::newer(path, layout, LAYOUT).into());
-            }
-            Some(_) => {}
-            None => {
-                let mut names = transaction.list_tables()?.map(|table| table.name().to_owned());
-                if names.any(|name| !rows::is_ours(&name)) {
-                    return Err(trouble::foreign(path).into());
-                }
-                // Of an empty file, or of one that lost it.
-                rows::put_meta(&mut meta, Meta::NEW)?;
-            }
+    // Before any other table is opened: in a newer layout they may be of another kind.
+    let found = rows::meta(&transaction.open_table(rows::META)?)?;
+    match found {
+        Some(Ok(Meta { layout, .. })) if layout > LAYOUT => {
+            return Err(trouble::newer(path, layout, LAYOUT).into());
         }
-        drop(meta);
-        if suspect {
-            for version in scrub::scrub(&transaction)? {
-                shared.tell_damage(version);
+        Some(_) => {}
+        None => {
+            let mut names = transaction.list_tables()?.map(|table| table.name().to_owned());
+            if names.any(|name| !rows::NAMES.contains(&name.as_str())) {
+                return Err(trouble::foreign(path).into());
             }
+            // Of an empty file, or of one that lost it.
+            rows::put_meta(&mut transaction.open_table(rows::META)?, Meta::NEW)?;
         }
-        Writing::open(&transaction)?
-    };
+    }
+    if suspect {
+        for version in scrub::scrub(&transaction, path)? {
+            shared.tell_damage(version);
+        }
+    }
+    let mut rows = Writing::open(&transaction)?;
     let mut meta = match rows::meta(&rows.meta)? {
         Some(Ok(meta)) if meta.epoch > 0 || rows.heads.is_empty()? => meta,
         _ => {
