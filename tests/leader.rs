@@ -158,7 +158,7 @@ async fn when_the_leader_dies_another_leads_after_the_lease_and_a_poll() {
         dying.abort();
         let died = Instant::now();
         settle().await;
-        assert_eq!(a.handle.is_leader(), false, "what is dropped leads no more");
+        assert!(!a.handle.is_leader(), "what is dropped leads no more");
         let second = b.handle.wait_until_leader().await;
         assert!(second > first);
         assert!(died.elapsed() <= TTL + POLL, "{:?}", died.elapsed());

@@ -138,7 +138,7 @@ async fn play(blows: &[(usize, Blow, u64)]) {
         match ended.unwrap() {
             Ok(sum) => assert_eq!(sum, 33),
             Err(WorkError::Failed { message, .. }) if n == 0 => {
-                assert_eq!(message, "a step failed")
+                assert_eq!(message, "a step failed");
             }
             Err(error) => panic!("order-{n}: {error}"),
         }
