@@ -9,6 +9,7 @@ mod meta;
 mod options;
 mod overlay;
 mod queue;
+mod rescue;
 mod rows;
 mod scrub;
 mod sound;
@@ -69,7 +70,8 @@ pub use self::{export::Exported, options::Options, writer::Point};
 /// # Damage
 /// A record that is not as it was written is passed over, one by one; so is a head, which is put together
 /// from the records. Either is told. Whether anything else was changed is looked for when the file is opened,
-/// unless it is [large](Options::check_below), and put right. The file may also be damaged in such a way that
+/// unless it is [large](Options::check_below); a new file then takes the place of the damaged one, which is
+/// kept. The file may also be damaged in such a way that
 /// redb cannot read it: every operation then fails with [`TroubleKind::Damaged`](buttress::store::TroubleKind::Damaged).
 /// (redb panics at some damage; that is caught, unless the program is built with `panic = "abort"`.)
 ///

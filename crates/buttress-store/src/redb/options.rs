@@ -22,7 +22,7 @@ use super::{
     clock::Clock,
     file::{File, Source},
     queue::Queue,
-    start, trouble,
+    rescue, start, trouble,
     writer::{self, Shared},
 };
 
@@ -93,7 +93,9 @@ impl Options {
     /// 64 MiB by default.
     ///
     /// A record that was changed is found without that. What is found only by this is a changed key, by which
-    /// something is missed that is there; it is put right.
+    /// something is missed that is there. A file in which anything was changed is replaced by a new one with
+    /// all that is intact, and stays beside it under a name that ends with `.damaged`. (A storage of your own
+    /// is refused instead.)
     #[must_use]
     pub fn check_below(mut self, bytes: u64) -> Self {
         self.check_below = bytes;
@@ -138,9 +140,13 @@ impl Options {
     fn open_source(self, source: Source) -> Result<RedbStore, StoreError> {
         source.prepare()?;
         let check = source.len() < self.check_below;
-        let (database, suspect) = match source.start(self.cache, check) {
-            Err(error) if check && is_damage(&error) => (source.connect(self.cache, false)?, true),
-            opened => (opened?, false),
+        let (database, found) = match source.start(self.cache, check) {
+            Err(error) if check && is_damage(&error) => {
+                let Source::File(path) = &source else { return Err(error) };
+                let found = rescue::rescue(path)?;
+                (source.connect(self.cache, true)?, found)
+            }
+            opened => (opened?, Vec::new()),
         };
         let shared = Arc::new(Shared {
             file: File::new(source, self.cache, database),
@@ -152,8 +158,9 @@ impl Options {
             epoch: AtomicU64::new(0),
             boot: AtomicU64::new(0),
         });
+        found.into_iter().for_each(|version| shared.tell_damage(version));
         let path = &*shared.file.name;
-        let started = catch_unwind(AssertUnwindSafe(|| start::start(&shared, suspect)));
+        let started = catch_unwind(AssertUnwindSafe(|| start::start(&shared)));
         let meta = match started {
             Ok(started) => started.map_err(|stop| stop.tell(path))?,
             Err(payload) => return Err(trouble::panicked(path, &*payload)),

@@ -1,61 +1,82 @@
-//! A look through a file of which some page is not as it was written.
+//! What is kept in a file of which some page is not as it was written, put in its place.
 //!
 //! What a seal covers is told when it is read. A *key* that was changed is not: what it led to is not
 //! found, and a step that is not found would be done again. So, when redb says at the start that a page has
-//! changed, every row is read in the order of the pages, put under the key that its sealed content names,
-//! and the tables are written anew.
+//! changed, every row is read in the order of the pages, and put under the key that its sealed content names.
 
 use std::collections::BTreeMap;
 
-use ::redb::{ReadableTable, StorageError, TableHandle as _, WriteTransaction};
+use ::redb::{ReadTransaction, ReadableTable, StorageError, TableHandle as _, WriteTransaction};
 use buttress::store::{Head, Life, Record};
 
 use super::{
     key,
-    rows::{self, BIRTHS, HEADS, RECORDS, STEPS, open_pointer, seal_pointer},
+    meta::{LAYOUT, Meta},
+    rows::{self, BIRTHS, Bytes, HEADS, META, RECORDS, Reading, STEPS, open_pointer, seal_pointer},
     trouble::{self, Stop},
 };
 
-type Bytes = &'static [u8];
 type Table = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Puts what is kept in its place. Returns the versions of damaged records, and 0 for each other thing that
-/// was not where, or what, it should be.
-///
-/// Refuses a file of which a table may be another than it was: an older one perhaps, in which what was done
-/// since is not done.
-pub(super) fn scrub(transaction: &WriteTransaction, path: &str) -> Result<Vec<u64>, Stop> {
-    let mut names: Vec<String> =
-        transaction.list_tables()?.map(|table| table.name().to_owned()).collect();
-    names.sort_unstable();
-    if names != rows::NAMES {
-        return Err(trouble::damaged(path, "it has lost a table").into());
-    }
-    let mut found = Vec::new();
-    let (heads, births, records, steps) = {
-        let rows = rows::Writing::open(transaction)?;
-        (
-            heads(all(&rows.heads, path)?, &mut found),
-            heads(all(&rows.births, path)?, &mut found),
-            records(all(&rows.records, path)?, &mut found),
-            all(&rows.steps, path)?,
-        )
-    };
-    if !belong_together(&heads, &records) {
-        return Err(trouble::damaged(path, "its tables do not belong together").into());
-    }
-    let steps = pointers(steps, &records, &mut found);
-    let births = with_missing(births, &heads, &mut found);
-    for (definition, table) in
-        [(HEADS, heads), (BIRTHS, births), (RECORDS, records), (STEPS, steps)]
-    {
-        transaction.delete_table(definition)?;
-        let mut anew = transaction.open_table(definition)?;
-        for (at, bytes) in table {
-            anew.insert(at.as_slice(), bytes.as_slice())?;
+/// The tables of a store, with everything in its place.
+pub(super) struct Scrubbed {
+    meta: Option<Meta>,
+    heads: Table,
+    births: Table,
+    records: Table,
+    steps: Table,
+    /// The versions of damaged records, and 0 for each other thing that was not where, or what, it should be.
+    pub(super) found: Vec<u64>,
+}
+
+impl Scrubbed {
+    /// Reads all there is.
+    ///
+    /// Refuses a file of which a table may be another than it was: an older one perhaps, in which what was
+    /// done since is not done.
+    pub(super) fn read(transaction: &ReadTransaction, path: &str) -> Result<Self, Stop> {
+        let mut names: Vec<String> =
+            transaction.list_tables()?.map(|table| table.name().to_owned()).collect();
+        names.sort_unstable();
+        if names != rows::NAMES {
+            return Err(trouble::damaged(path, "it has lost a table").into());
         }
+        let rows = Reading::open(transaction)?;
+        let meta = rows::meta(&rows.meta)?.and_then(Result::ok);
+        if let Some(Meta { layout, .. }) = meta
+            && layout != LAYOUT
+        {
+            return Err(trouble::damaged(path, "and it is of another layout").into());
+        }
+        let mut found = Vec::new();
+        let heads = heads(all(&rows.heads, path)?, &mut found);
+        let births = heads_of_births(all(&rows.births, path)?, &heads, &mut found);
+        let records = records(all(&rows.records, path)?, &mut found);
+        if !belong_together(&heads, &records) {
+            return Err(trouble::damaged(path, "its tables do not belong together").into());
+        }
+        let steps = pointers(all(&rows.steps, path)?, &records, &mut found);
+        Ok(Self { meta, heads, births, records, steps, found })
     }
-    Ok(found)
+
+    /// Writes all of it to an empty file.
+    pub(super) fn write(&self, transaction: &WriteTransaction) -> Result<(), Stop> {
+        if let Some(meta) = self.meta {
+            rows::put_meta(&mut transaction.open_table(META)?, meta)?;
+        }
+        for (definition, table) in [
+            (HEADS, &self.heads),
+            (BIRTHS, &self.births),
+            (RECORDS, &self.records),
+            (STEPS, &self.steps),
+        ] {
+            let mut anew = transaction.open_table(definition)?;
+            for (at, bytes) in table {
+                anew.insert(at.as_slice(), bytes.as_slice())?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// All rows of a table, which must be as many as redb says.
@@ -159,7 +180,8 @@ fn pointers(steps: Vec<(Vec<u8>, Vec<u8>)>, records: &Table, found: &mut Vec<u64
 }
 
 /// Births, and for a head whose own is lost the head itself.
-fn with_missing(mut births: Table, heads: &Table, found: &mut Vec<u64>) -> Table {
+fn heads_of_births(rows: Vec<(Vec<u8>, Vec<u8>)>, heads: &Table, found: &mut Vec<u64>) -> Table {
+    let mut births = self::heads(rows, found);
     for (at, head) in heads {
         let sound = births.get(at).is_some_and(|birth| Head::open(birth).is_ok());
         if let (false, Ok(head)) = (sound, Head::open(head))

@@ -6,14 +6,13 @@ use buttress::store::{Head, StoreError, TroubleKind};
 use super::{
     meta::{LAYOUT, LEAP, Meta},
     rows::{self, Writing},
-    scrub,
     trouble::{self, Stop},
     writer::Shared,
 };
 
 /// Makes the tables if there are none, brings an older layout up to date, and starts the lease clock: a
 /// start takes an epoch, so it is told from every other, and the leases of earlier ones are over.
-pub(super) fn start(shared: &Shared, suspect: bool) -> Result<Meta, Stop> {
+pub(super) fn start(shared: &Shared) -> Result<Meta, Stop> {
     let transaction = shared.file.write()?;
     let path = &*shared.file.name;
     // Before any other table is opened: in a newer layout they may be of another kind.
@@ -30,11 +29,6 @@ pub(super) fn start(shared: &Shared, suspect: bool) -> Result<Meta, Stop> {
             }
             // Of an empty file, or of one that lost it.
             rows::put_meta(&mut transaction.open_table(rows::META)?, Meta::NEW)?;
-        }
-    }
-    if suspect {
-        for version in scrub::scrub(&transaction, path)? {
-            shared.tell_damage(version);
         }
     }
     let mut rows = Writing::open(&transaction)?;

@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -19,6 +21,8 @@ use buttress::{
     },
 };
 use buttress_store::{RedbStore, redb::Options};
+
+use tempfile::TempDir;
 
 use crate::{
     disk::Disk,
@@ -107,6 +111,13 @@ fn honest(error: &StoreError) -> bool {
     }
 }
 
+/// In memory where there is such a place: there are many files, each for a moment.
+fn home() -> TempDir {
+    let shared = Path::new("/dev/shm");
+    let made = if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() };
+    made.expect("a directory")
+}
+
 /// Looks at all there is; `Err` if anything is wrong and was not told.
 async fn look(before: &Before, file: Vec<u8>) -> Result<Outcome, String> {
     let told = Arc::new(AtomicUsize::new(0));
@@ -116,7 +127,10 @@ async fn look(before: &Before, file: Vec<u8>) -> Result<Outcome, String> {
             heard.fetch_add(1, Ordering::SeqCst);
         }
     };
-    let store = match Options::new().observe(observe).open_backend(Disk::holding(file)) {
+    let directory = home();
+    let path = directory.path().join("store.redb");
+    fs::write(&path, file).expect("writable");
+    let store = match Options::new().observe(observe).open(&path) {
         Ok(store) => store,
         Err(error) if honest(&error) => return Ok(Outcome::Refused),
         Err(error) => return Err(format!("opening: {error:?}")),
@@ -276,4 +290,29 @@ async fn no_flipped_bit_anywhere_passes() {
         .flat_map(|(n, page)| n * 4096..n * 4096 + page.len())
         .collect();
     sweep(before, &places);
+}
+
+#[tokio::test]
+async fn the_damaged_file_is_kept_and_the_new_one_is_sound() {
+    let before = before().await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("store.redb");
+    let record = &before.histories[&id("0")][1];
+    let mut damaged = before.file.clone();
+    let places = found(&damaged, &Record::seal(record).0);
+    places.into_iter().step_by(100).for_each(|at| damaged[at] ^= 1);
+    fs::write(&path, &damaged).expect("writable");
+    let versions = Arc::new(AtomicUsize::new(0));
+    let heard = versions.clone();
+    let observe = move |_: Teller<'_>, event: &Event| {
+        assert_eq!(*event, Event::Damaged { version: 2 });
+        heard.fetch_add(1, Ordering::SeqCst);
+    };
+    let options = Options::new().observe(observe);
+    drop(options.clone().open(&path).expect("the rest is intact"));
+    assert_eq!(versions.load(Ordering::SeqCst), 1);
+    assert_eq!(fs::read(directory.path().join("store.redb.damaged")).expect("kept"), damaged);
+    assert!(!directory.path().join("store.redb.rescued").exists());
+    drop(options.open(&path).expect("it is sound"));
+    assert_eq!(versions.load(Ordering::SeqCst), 1, "told once");
 }
