@@ -13,8 +13,8 @@ use crate::store::{
     ledger::{self, Slot},
 };
 
-/// Enough for each of these by far; the histories are the same every time.
-const HISTORIES: usize = 4_000;
+/// Four times what the hardest of these takes; the histories are the same every time.
+const HISTORIES: usize = 1_000;
 
 fn found(decide: &Decide) -> bool {
     let mut runner = TestRunner::deterministic();

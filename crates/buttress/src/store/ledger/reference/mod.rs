@@ -11,13 +11,14 @@ use proptest::prelude::*;
 
 use self::machine::{By, Decide, Expect, Machine, Operation, Outcome};
 
-const FLOWS: usize = 2;
+/// The last of them is where copies go.
+const FLOWS: usize = 3;
 const OWNERS: usize = 3;
 /// Two steps and a state; now and then one is taken for the other.
 const STEPS: usize = 3;
 
 fn operations() -> impl Strategy<Value = Operation> {
-    let flow = 0..FLOWS;
+    let flow = prop_oneof![5 => Just(0), 4 => Just(1), 2 => Just(FLOWS - 1)];
     let ttl = || prop_oneof![1 => 0_u64..3, 4 => 10_u64..80];
     let by = || {
         prop_oneof![
@@ -31,8 +32,8 @@ fn operations() -> impl Strategy<Value = Operation> {
     let pick = any::<prop::sample::Index>;
     let expect = || {
         prop_oneof![
-            3 => Just(Expect::Nothing),
-            4 => Just(Expect::Newest),
+            5 => Just(Expect::Nothing),
+            3 => Just(Expect::Newest),
             1 => (0..9_u64).prop_map(Expect::Version),
         ]
     };
@@ -43,29 +44,30 @@ fn operations() -> impl Strategy<Value = Operation> {
         1 => Just(Outcome::DoneAndEnd),
     ];
     prop_oneof![
-        3 => (flow.clone(), 0..OWNERS, ttl())
+        6 => (flow.clone(), 0..OWNERS, ttl())
             .prop_map(|(flow, owner, ttl)| Operation::Acquire { flow, owner, ttl }),
-        2 => (pick(), ttl()).prop_map(|(lease, ttl)| Operation::Renew { lease, ttl }),
-        1 => pick().prop_map(|lease| Operation::Release { lease }),
-        2 => (0..OWNERS, ttl()).prop_map(|(owner, ttl)| Operation::Claim { owner, ttl }),
-        12 => (flow.clone(), step(), 0..8_u8, by(), any::<bool>(), expect()).prop_map(
+        4 => (pick(), ttl()).prop_map(|(lease, ttl)| Operation::Renew { lease, ttl }),
+        2 => pick().prop_map(|lease| Operation::Release { lease }),
+        4 => (0..OWNERS, ttl()).prop_map(|(owner, ttl)| Operation::Claim { owner, ttl }),
+        26 => (flow.clone(), step(), 0..16_u8, by(), prop::bool::weighted(0.7), expect()).prop_map(
             |(flow, step, request, by, intent, restart)| {
                 // Nearly always the same.
-                let request = request / 7;
+                let request = request / 15;
                 Operation::Begin { flow, step, request, by, intent, restart }
             }
         ),
-        10 => (pick(), outcome)
+        20 => (pick(), outcome)
             .prop_map(|(ticket, outcome)| Operation::Complete { ticket, outcome }),
-        6 => (flow.clone(), state(), by(), expect())
+        16 => (flow.clone(), state(), by(), expect())
             .prop_map(|(flow, step, by, expect)| Operation::Append { flow, step, by, expect }),
-        1 => (flow.clone(), by()).prop_map(|(flow, by)| Operation::Finish { flow, by }),
+        2 => (flow.clone(), by()).prop_map(|(flow, by)| Operation::Finish { flow, by }),
         1 => flow.clone().prop_map(|flow| Operation::Delete { flow }),
-        1 => Just(Operation::Prune),
-        2 => (flow.clone(), 0..9_u64).prop_map(|(from, at)| Operation::Fork { from, at }),
-        6 => (1..90_u64).prop_map(Operation::Pass),
-        1 => Just(Operation::Crash),
-        1 => (flow, pick(), any::<bool>())
+        3 => Just(Operation::Prune),
+        5 => (0..FLOWS - 1, pick(), prop::bool::weighted(0.8))
+            .prop_map(|(from, at, forget)| Operation::Fork { from, at, forget }),
+        12 => (1..90_u64).prop_map(Operation::Pass),
+        2 => Just(Operation::Crash),
+        3 => (flow, pick(), any::<bool>())
             .prop_map(|(flow, version, lose)| Operation::Rot { flow, version, lose }),
     ]
 }

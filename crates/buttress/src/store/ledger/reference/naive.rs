@@ -1,5 +1,6 @@
 //! The rules as one would tell them: a list of all that was ever written, and questions to the list.
 
+use super::FLOWS;
 use crate::store::{Fence, Life, Retention, Status};
 
 /// What an operation is answered.
@@ -114,7 +115,7 @@ pub(super) struct Slip {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Naive {
-    pub(super) flows: [Option<Flow>; 2],
+    pub(super) flows: [Option<Flow>; FLOWS],
     /// The last epoch that was handed out.
     epoch: u64,
     pub(super) boot: u64,
@@ -402,6 +403,7 @@ impl Naive {
         let mut parent = intent;
         match &line {
             None => {}
+            // What rotted came after the intent, or it is the intent.
             Some(line) if line.rot.is_some() && intent.is_some() && intent != newest => {
                 return Err("stale");
             }
@@ -496,7 +498,7 @@ impl Naive {
     }
 
     /// `in_doubt`: how many steps are taken for being in doubt.
-    pub(super) fn prune(&mut self, in_doubt: [u32; 2], retention: &Retention) -> Answer {
+    pub(super) fn prune(&mut self, in_doubt: [u32; FLOWS], retention: &Retention) -> Answer {
         let mut pruned = 0;
         for (at, in_doubt) in in_doubt.into_iter().enumerate() {
             let Some(flow) = &self.flows[at] else { continue };
