@@ -106,7 +106,7 @@ async fn main() -> Result<(), BoxError> {
     }
 
     // What a mistake looks like: found when the graph is built, or told with the name of the node.
-    let flaw = workflow(&tool).edge("wriet", END).build().map(|_| ());
+    let flaw = workflow(&tool).edge("publish", END).build().map(|_| ());
     println!("\n{}", flaw.map_or_else(|error| error.to_string(), |()| "no flaw".into()));
     let broken = service_fn(async |_: State| Err::<State, _>(BoxError::from("the printer is off")));
     let graph = Graph::new("print").node("print", broken).edge("print", END).build()?;
