@@ -114,7 +114,8 @@ fn ctrl_c_ends_with_what_was_measured() {
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["interrupted"], true);
     let arms = ["arms", "not_reached"].map(|key| report[key].as_array().unwrap().len());
-    assert_eq!(arms, [1, 8]);
+    // It may come before the first arm has begun.
+    assert!(matches!(arms, [1, 8] | [0, 9]), "{arms:?}");
 }
 
 #[test]
