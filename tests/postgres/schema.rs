@@ -80,7 +80,7 @@ async fn a_schema_of_a_later_release_is_left_alone() {
 #[tokio::test]
 async fn schemas_do_not_know_of_each_other_whatever_they_are_called() {
     let (one, mut two) = (Scratch::new(), Scratch::new());
-    two.schema = format!("{}\"';--", two.schema);
+    two.schema = format!("{}\"'$$;--", two.schema);
     let store = two.store().await;
     done(&store, &workflow("a"), "pay", "me").await;
     assert_eq!(one.store().await.list(None, None, 9).await.unwrap(), []);

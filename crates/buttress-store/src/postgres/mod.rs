@@ -73,7 +73,14 @@ use self::{sql::Sql, trouble::Target};
 ///
 /// # Leases
 /// Last by the clock of the server alone; those of the machines that connect do not matter. After a failover it
-/// is another clock: let it not be behind by more than leases last.
+/// is another clock: as far as it is ahead leases end early, as far as it is behind they last longer. Writes stay
+/// fenced in either case.
+///
+/// # Damage
+/// A record that is not as it was written is passed over by what can do without it, and told. A damaged row
+/// of a workflow as a whole is [`StoreError::Corrupt`] for what writes it; its records can still be read, by
+/// [`get`](buttress::store::Store::get) and [`history`](buttress::store::Store::history). Let the server keep checksums of its
+/// pages (`initdb --data-checksums`): they find what rots before it is copied to a backup.
 ///
 /// # Clone
 /// Clones are the same store, with the same connections.

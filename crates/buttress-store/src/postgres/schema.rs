@@ -3,7 +3,7 @@
 use deadpool_postgres::Object;
 use tokio_postgres::{Error, IsolationLevel};
 
-/// Each makes the next version of the schema. What was released is never changed: another is added.
+/// Each makes the next version of the schema, which alone is searched for names. What was released is never changed: another is added.
 const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// The version that this release reads and writes.
@@ -47,18 +47,17 @@ pub(super) async fn migrate(client: &mut Object, schema: &str) -> Result<i32, Er
     if !transaction.query_one(exists, &[&schema]).await?.try_get::<_, bool>(0)? {
         transaction.batch_execute(&format!("CREATE SCHEMA {name}")).await?;
     }
-    let table = format!(
-        "CREATE TABLE IF NOT EXISTS {name}.format \
+    let format = format!(
+        "SET LOCAL search_path = {name}; CREATE TABLE IF NOT EXISTS format \
          (version integer PRIMARY KEY, since timestamptz NOT NULL DEFAULT clock_timestamp())"
     );
-    transaction.batch_execute(&table).await?;
-    let newest = format!("SELECT coalesce(max(version), 0) FROM {name}.format");
+    transaction.batch_execute(&format).await?;
+    let newest = "SELECT coalesce(max(version), 0) FROM format";
     // Another may have been here while we waited.
-    let found: i32 = transaction.query_one(&newest, &[]).await?.try_get(0)?;
+    let found: i32 = transaction.query_one(newest, &[]).await?.try_get(0)?;
     for (version, migration) in (1..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
-        transaction.batch_execute(&migration.replace("{schema}", &name)).await?;
-        let done = format!("INSERT INTO {name}.format (version) VALUES ($1)");
-        transaction.execute(&done, &[&version]).await?;
+        transaction.batch_execute(migration).await?;
+        transaction.execute("INSERT INTO format (version) VALUES ($1)", &[&version]).await?;
     }
     transaction.commit().await?;
     Ok(found.max(KNOWN))

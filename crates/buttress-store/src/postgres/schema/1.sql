@@ -1,10 +1,12 @@
+-- Nothing but the schema is searched for names.
+
 -- Epochs: never handed out twice, and a later one is greater. No cache: a session that kept some for
 -- later would hand them out too late.
-CREATE SEQUENCE {schema}.epoch AS bigint NO CYCLE;
+CREATE SEQUENCE epoch AS bigint NO CYCLE;
 
 -- One row a workflow: who may write it, and where its history stands. Times are milliseconds since 1970
 -- by the clock of the server.
-CREATE TABLE {schema}.workflow (
+CREATE TABLE workflow (
     namespace   text COLLATE "C" NOT NULL,
     workflow    text COLLATE "C" NOT NULL,
     born        bigint NOT NULL UNIQUE,
@@ -26,10 +28,10 @@ CREATE TABLE {schema}.workflow (
 ) WITH (fillfactor = 70);
 
 -- For `claim`. Only the life is in it, so that all else can change in place.
-CREATE INDEX workflow_open ON {schema}.workflow (namespace) WHERE life = 'open';
+CREATE INDEX workflow_open ON workflow (namespace) WHERE life = 'open';
 
 -- The histories. What counts is what is sealed; the other columns are for people and for retention.
-CREATE TABLE {schema}.record (
+CREATE TABLE record (
     born       bigint NOT NULL,
     version    bigint NOT NULL,
     step       text COLLATE "C" NOT NULL,
@@ -40,8 +42,16 @@ CREATE TABLE {schema}.record (
     PRIMARY KEY (born, version)
 );
 
+-- What the server compresses with by default takes longer than to write 64 KiB. Not every server has
+-- another.
+DO $$ BEGIN
+    EXECUTE 'ALTER TABLE record ALTER COLUMN sealed SET COMPRESSION lz4';
+EXCEPTION WHEN syntax_error OR feature_not_supported THEN
+    ALTER TABLE record ALTER COLUMN sealed SET STORAGE EXTERNAL;
+END $$;
+
 -- The newest version of each step.
-CREATE TABLE {schema}.step (
+CREATE TABLE step (
     born       bigint NOT NULL,
     step       text COLLATE "C" NOT NULL,
     occurrence bigint NOT NULL,

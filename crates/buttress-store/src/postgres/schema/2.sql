@@ -1,5 +1,5 @@
 -- For people: how the workflows are, with times that can be read.
-CREATE VIEW {schema}.overview AS
+CREATE VIEW overview AS
 SELECT
     namespace,
     workflow,
@@ -13,4 +13,4 @@ SELECT
     to_timestamp(touched / 1000.0) AS touched,
     forked_from,
     forked_at
-FROM {schema}.workflow;
+FROM workflow;
