@@ -9,7 +9,7 @@ use std::{
 use buttress::store::{MemoryStore, Retention, WorkflowId};
 use buttress_store::conformance::{Change, Subject};
 
-struct Memory;
+pub(super) struct Memory;
 
 impl Subject for Memory {
     type Store = MemoryStore;

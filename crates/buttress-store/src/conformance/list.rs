@@ -1,6 +1,6 @@
 //! What can be looked at: versions, histories, workflows.
 
-use buttress::store::{Claim, Life, Store, StoreError, Version, WorkflowId};
+use buttress::store::{Claim, Life, Store, StoreError, Summary, Version, WorkflowId};
 
 use super::{
     Outcome, Subject,
@@ -52,6 +52,11 @@ pub(super) async fn a_history_is_read_in_pages<S: Subject>(subject: &S) -> Outco
             }
             for version in page {
                 let record = expect!(version, Version::Intact(record) => record, "a page");
+                ensure!(
+                    record.version > after,
+                    "version {} comes on the page after {after}",
+                    record.version
+                );
                 after = record.version;
                 read.push(record);
             }
@@ -118,7 +123,11 @@ pub(super) async fn workflows_are_listed_in_pages<S: Subject>(subject: &S) -> Ou
                 if page.is_empty() {
                     break;
                 }
-                read.extend(page.into_iter().map(|summary| summary.workflow));
+                for Summary { workflow, .. } in page {
+                    let follows = read.last().is_none_or(|last| *last < workflow);
+                    ensure!(follows, "{workflow:?} comes on a page after {:?}", read.last());
+                    read.push(workflow);
+                }
             }
             same!(
                 read.iter().collect::<Vec<_>>(),

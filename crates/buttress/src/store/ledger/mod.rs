@@ -15,6 +15,8 @@
 mod history;
 mod lease;
 mod rebuild;
+#[cfg(test)]
+mod reference;
 mod retention;
 mod step;
 
