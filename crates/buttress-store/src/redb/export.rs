@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use ::redb::{Builder, Database, ReadableDatabase as _, ReadableTable as _};
+use ::redb::{ReadableDatabase, ReadableTable as _};
 use buttress::store::{Damage, Digest, Head, Record, Sealed, StoreError, TroubleKind, WorkflowId};
 
 use super::{
@@ -124,11 +124,11 @@ struct Export<'a, W> {
 /// Reads the tables in order.
 fn walk<W: Write>(
     file: fs::File,
-    database: &mut Option<Database>,
+    database: &mut Option<Box<dyn ReadableDatabase>>,
     export: &mut Export<'_, W>,
 ) -> Result<(), Fault> {
     let overlay = Overlay::new(file).map_err(::redb::StorageError::Io)?;
-    let database = database.insert(Builder::new().create_with_backend(overlay)?);
+    let database = database.insert(overlay.database()?);
     let rows = Reading::open(&database.begin_read()?)?;
     for row in rows.heads.iter()? {
         let (_, bytes) = row?;

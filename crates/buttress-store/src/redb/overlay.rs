@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ::redb::{BackendError, StorageBackend};
+use ::redb::{BackendError, Builder, DatabaseError, ReadableDatabase, StorageBackend};
 
 const PAGE: u64 = 4096;
 
@@ -30,6 +30,20 @@ impl Overlay {
         let len = file.metadata()?.len();
         let state = State { file, in_file: len, len, changed: BTreeMap::new() };
         Ok(Self(Arc::new(Mutex::new(state))))
+    }
+
+    /// Opens the database in it.
+    ///
+    /// Only to be read, if that can be done without a repair: redb writes as it closes what it may write to,
+    /// and over a damaged page it may panic twice there, which ends the process.
+    pub(super) fn database(&self) -> Result<Box<dyn ReadableDatabase>, DatabaseError> {
+        match Builder::new().open_read_only_with_backend(self.clone()) {
+            Ok(database) => Ok(Box::new(database)),
+            Err(DatabaseError::RepairAborted) => {
+                Ok(Box::new(Builder::new().create_with_backend(self.clone())?))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -118,6 +132,14 @@ impl StorageBackend for Overlay {
     // The file itself is locked by whoever opened it.
     fn try_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
         Ok(true)
+    }
+
+    fn try_lock_shared_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
+        Ok(true)
+    }
+
+    fn query_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
+        Ok(false)
     }
 
     fn unlock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<(), BackendError> {

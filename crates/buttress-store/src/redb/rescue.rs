@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ::redb::{Builder, Database, ReadableDatabase as _, backends::FileBackend};
+use ::redb::{Builder, backends::FileBackend};
 use buttress::store::StoreError;
 
 use super::{
@@ -43,7 +43,7 @@ fn read(file: fs::File, name: &str) -> Result<Scrubbed, StoreError> {
     let mut database = None;
     let read = catch_unwind(AssertUnwindSafe(|| {
         let overlay = Overlay::new(file).map_err(::redb::StorageError::Io)?;
-        let database: &mut Database = database.insert(Builder::new().create_with_backend(overlay)?);
+        let database = database.insert(overlay.database()?);
         Scrubbed::read(&database.begin_read()?, name)
     }));
     // Not while another panic unwinds: it may panic itself.
