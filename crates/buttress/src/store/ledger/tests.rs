@@ -136,6 +136,18 @@ fn a_step_that_points_elsewhere_is_found() {
 }
 
 #[test]
+fn a_newest_version_that_is_not_what_was_written_is_found() {
+    let mut kept = Kept::of(9);
+    kept.save("a");
+    kept.save("a");
+    let record = kept.records.get_mut(&2).expect("there is one");
+    record.sealed.record.created += 1;
+    record.bytes = record.sealed.record.seal().0;
+    let found = Finding { version: 2, damage: Damage::Chain };
+    assert_eq!(kept.audit(&[("a", 2)]), [found]);
+}
+
+#[test]
 fn what_is_newer_than_the_newest_is_found() {
     let mut kept = Kept::of(9);
     kept.save("a");
