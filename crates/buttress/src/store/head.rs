@@ -136,9 +136,7 @@ impl Head {
             Life::Finished | Life::Deleted => retention.ended,
             Life::Open => retention.open,
         };
-        !held
-            && (self.pending == 0 || self.life == Life::Deleted)
-            && most.is_some_and(|most| age > most)
+        !held && self.pending == 0 && most.is_some_and(|most| age > most)
     }
 
     /// The stored form: sealed like a record.
@@ -323,5 +321,15 @@ mod tests {
         head.pending = 0;
         head.touched = 993 * day;
         assert!(!head.outlived(&retention, now), "not older than a week");
+        head.touched -= 1;
+        assert!(head.outlived(&retention, now), "older by the least there is");
+        head.life = Life::Deleted;
+        assert!(head.outlived(&retention, now), "what is deleted is ended");
+        let mut term = Term { owner: "a".into(), until: 6, boot: 0 };
+        head.lease = Some(term.clone());
+        assert!(!head.outlived(&retention, now), "somebody holds it");
+        term.until = 5;
+        head.lease = Some(term);
+        assert!(head.outlived(&retention, now), "its lease is over");
     }
 }

@@ -77,8 +77,8 @@ impl FromStr for Digest {
 
 /// A workflow: what belongs together, is resumed together and is fenced together.
 ///
-/// The namespace keeps applications (and tenants) apart that share a store. Both may be any text of up
-/// to [`MAX_NAME`](super::MAX_NAME) bytes. Cheap to clone.
+/// The namespace keeps applications (and tenants) apart that share a store. Both may be any text without
+/// NUL characters of up to [`MAX_NAME`](super::MAX_NAME) bytes. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkflowId {
     /// The namespace.
@@ -109,7 +109,7 @@ impl fmt::Debug for WorkflowId {
 /// A step of a workflow: a name that stays the same when the program changes, and which time it is done.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StepId {
-    /// The name, of up to [`MAX_NAME`](super::MAX_NAME) bytes.
+    /// The name, of up to [`MAX_NAME`](super::MAX_NAME) bytes without NUL characters.
     pub name: Arc<str>,
     /// Which time the step of this name is done in the workflow, from 1.
     pub occurrence: u32,

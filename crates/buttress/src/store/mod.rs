@@ -90,10 +90,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// An [intent that is withdrawn](Entry::withdrawn) is no outcome: the step is fresh again.
     fn complete<'a>(&'a self, ticket: &'a Ticket, entry: Entry) -> Pending<'a, Settled>;
 
-    /// Adds a version of a state.
+    /// Adds a version of a state; [`StoreError::Stale`] if the newest is not the expected one.
+    ///
+    /// The name of a step is refused: its outcome would be forgotten.
     fn append(&self, append: Append) -> Pending<'_, Sealed>;
 
-    /// Marks a workflow as ended.
+    /// Marks a workflow as ended, and gives back the lease by which that is done; another's stays.
+    ///
+    /// Whoever writes under a lease afterwards takes it up again; an outcome that comes late without one
+    /// does not.
     fn finish<'a>(&'a self, workflow: &'a WorkflowId, claim: &'a Claim) -> Pending<'a, ()>;
 
     /// The newest intact record of a step, or of the workflow.
@@ -127,8 +132,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Copies a workflow, as it was at a version, to a new one with idempotency keys of its own.
     ///
-    /// What was done is done in the copy. A step in doubt is not begun there, and would be done under
-    /// another key: make sure that this is wanted.
+    /// What was done is done in the copy. A step in doubt is not begun there, nor one whose outcome is
+    /// damaged, and would be done under another key: make sure that this is wanted.
+    /// [`StoreError::Corrupt`] if the version is damaged; [`StoreError::NotFound`] too if a state that was
+    /// the newest then may have been dropped since.
     fn fork<'a>(
         &'a self,
         from: &'a WorkflowId,
@@ -136,7 +143,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         to: &'a WorkflowId,
     ) -> Pending<'a, Summary>;
 
-    /// Deletes a workflow with its history. Writers that come late are refused.
+    /// Deletes a workflow with its history. Writers that come late are refused, and its name is not free
+    /// before it is [pruned](Self::prune).
     fn delete<'a>(&'a self, workflow: &'a WorkflowId) -> Pending<'a, ()>;
 
     /// Removes workflows that are older than the retention of the store allows, of one namespace or of all.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     super::{
-        Audit, Damage, Digest, Entry, Fence, Finding, Found, Head, Life, Now, Record, Sealed,
-        Status, StepId, StoreError, WorkflowId,
+        Audit, Damage, Digest, Entry, Fence, Finding, Found, Head, Now, Record, Sealed, Status,
+        StepId, StoreError, WorkflowId,
     },
     Draft, Written, alive, check_names, write,
 };
@@ -151,7 +151,7 @@ pub fn audit(
         }
         match Record::open_at(&bytes, &head.workflow, version) {
             Ok(record) => {
-                if version > head.floor && before.is_some_and(|before| before != record.previous)
+                if before.is_some_and(|before| before != record.previous)
                     || version == head.latest && record.digest != head.digest
                 {
                     tell(version, Damage::Chain);
@@ -166,10 +166,8 @@ pub fn audit(
             }
         }
     }
-    if head.life != Life::Deleted {
-        (expected..=head.latest).for_each(|version| tell(version, Damage::Missing));
-        damaged.extend(expected..=head.latest);
-    }
+    (expected..=head.latest).for_each(|version| tell(version, Damage::Missing));
+    damaged.extend(expected..=head.latest);
     let kept: BTreeMap<StepId, u64> = steps.into_iter().collect();
     for (step, version) in &kept {
         match intact.get(version) {

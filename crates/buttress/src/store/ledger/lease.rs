@@ -147,6 +147,7 @@ pub fn delete(
         epoch: next,
         pending: 0,
         touched: now.wall,
+        // None of its versions is missing: they are not to be there.
         floor: head.latest + 1,
         ..head
     };

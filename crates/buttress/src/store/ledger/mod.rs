@@ -19,6 +19,8 @@ mod rebuild;
 mod reference;
 mod retention;
 mod step;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     history::{audit, fork, latest},

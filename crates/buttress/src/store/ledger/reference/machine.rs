@@ -616,6 +616,10 @@ impl Machine {
                         if !kept.records.is_empty() {
                             return Err("records are left of what was deleted".into());
                         }
+                        let audit = self.kept.verify(&id(at)).map_err(|error| error.to_string())?;
+                        if !audit.findings.is_empty() {
+                            return Err(format!("of what was deleted is told {audit:?}"));
+                        }
                     } else {
                         self.check_flow(at, flow, head)?;
                     }
