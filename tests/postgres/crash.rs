@@ -129,10 +129,12 @@ async fn connections_that_a_restart_closed_are_not_noticed() {
 async fn a_server_that_hangs_is_given_up_and_its_connections_are_not_used_again() {
     let cluster = Cluster::start();
     let scratch = Scratch::on(cluster.url.clone());
-    let store =
-        scratch.options().timeout(Duration::from_millis(300)).connect(&cluster.url).await.unwrap();
+    let patient = scratch.store().await;
     let id = workflow("a");
-    let ticket = fresh(store.begin(&begin(&id, "pay", take("me"))).await.unwrap());
+    let ticket = fresh(patient.begin(&begin(&id, "pay", take("me"))).await.unwrap());
+    // Enough to connect, however busy the machine is.
+    let some = Duration::from_secs(3);
+    let store = scratch.options().timeout(some).connect(&cluster.url).await.unwrap();
     let blocker = scratch.client().await;
     blocker.batch_execute("BEGIN; SELECT FROM workflow FOR UPDATE").await.unwrap();
     let error = store.complete(&ticket, Entry::done(payload("x"))).await.unwrap_err();

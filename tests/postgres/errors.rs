@@ -225,12 +225,12 @@ async fn a_pool_that_is_busy_and_one_that_is_closed() {
     let scratch = Scratch::new();
     let one = std::num::NonZeroUsize::MIN;
     drop(scratch.store().await);
-    let quick = Duration::from_secs(1);
+    let quick = Duration::from_secs(3);
     let store =
         scratch.options().pool_size(one).timeout(quick).connect(&scratch.url).await.unwrap();
     let busy = store.pool().get().await.unwrap();
     let error = store.summary(&workflow("a")).await.unwrap_err();
-    assert_told(&error, TroubleKind::Unreachable, "all connections of the pool were busy for 1s");
+    assert_told(&error, TroubleKind::Unreachable, "all connections of the pool were busy for 3s");
     drop(busy);
     assert_eq!(store.summary(&workflow("a")).await.unwrap(), None);
     store.pool().close();
