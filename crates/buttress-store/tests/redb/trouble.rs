@@ -182,13 +182,15 @@ fn child_opens() {
 }
 
 /// Opens a store in another process, of a user without rights if this one has all.
+///
+/// That user need not reach where this was built, so it runs a copy: `itself`.
 #[cfg(unix)]
-fn opened_elsewhere(path: &Path) -> String {
+fn opened_elsewhere(itself: &Path, path: &Path) -> String {
     use std::os::unix::{fs::MetadataExt as _, process::CommandExt as _};
-    let mut child = Command::new(std::env::current_exe().expect("a path"));
+    let mut child = Command::new(itself);
     child.args(["--exact", "trouble::child_opens", "--nocapture"]).env(OPEN, path);
     if fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0) {
-        child.uid(65_534).gid(65_534);
+        child.uid(65_534).gid(65_534).current_dir("/");
     }
     let output = child.output().expect("the test runs itself");
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -201,6 +203,12 @@ fn missing_rights_and_other_processes_are_told_apart() {
     let set = |path: &Path, mode| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
     };
+    let home = tempfile::tempdir().expect("a directory");
+    set(home.path(), 0o755);
+    let itself = home.path().join("itself");
+    fs::copy(std::env::current_exe().expect("a path"), &itself).expect("there is room");
+    set(&itself, 0o755);
+    let opened_elsewhere = |path: &Path| opened_elsewhere(&itself, path);
     let directory = tempfile::tempdir().expect("a directory");
     set(directory.path(), 0o777);
     let path = directory.path().join("store.redb");
