@@ -5,7 +5,9 @@ mod doubt;
 mod flaky;
 mod flight;
 mod http;
+mod panics;
 mod ready;
+mod rivals;
 
 use std::{
     collections::HashMap,

@@ -100,10 +100,11 @@ impl<F: Future> Future for DetachFuture<F> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let Some(future) = &mut self.future else { return Poll::Pending };
+        // Taken out, so that one that panics does not go on.
+        let Some(mut future) = self.future.take() else { return Poll::Pending };
         let poll = future.as_mut().poll(cx);
-        if poll.is_ready() {
-            self.future = None;
+        if poll.is_pending() {
+            self.future = Some(future);
         }
         poll
     }
