@@ -299,6 +299,40 @@ async fn a_request_that_is_no_step_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_be_told_from_others_is_refused() {
+    // JSON has no maps with such keys: all such requests would be one.
+    let ask = |cents: u64| Step::new("order-17", "charge", HashMap::from([((1, 2), cents)]));
+    let never = service_fn(async |_: Step<HashMap<(u8, u8), u64>>| -> Result<u64, ProbeError> {
+        panic!("called")
+    });
+    let layer = CheckpointLayer::new(MemoryStore::new(), FAIL);
+    let refused = halt(layer.layer(never).oneshot(ask(5)).await);
+    assert!(matches!(refused, Halt::Unkeyed(_)), "{refused:?}");
+    assert!(refused.to_string().contains("key must be a string"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_of_any_kind_are_taken_or_refused_in_words() {
+    let (store, tool) = (MemoryStore::new(), Tool::new());
+    let service = CheckpointLayer::new(store, FAIL).layer(tool.service());
+    for name in ["", " ", "héllo/wörld#2", "步骤\u{1F4B3}", "a\nb", &"n".repeat(512)] {
+        for _ in 0..2 {
+            let step = Step::new(name, name, 5);
+            assert_eq!(service.clone().oneshot(step).await, Ok(5), "{name:?}");
+        }
+    }
+    assert_eq!(tool.calls(), 6);
+    for name in ["n".repeat(513), "n".repeat(1 << 20), "a\0b".to_owned()] {
+        for step in [Step::new("w", name.clone(), 5), Step::new(name.clone(), "s", 5)] {
+            let refused = halt(service.clone().oneshot(step).await);
+            assert!(matches!(refused, Halt::Store(_)), "{refused:?}");
+            assert!(refused.to_string().len() < 200, "{refused}");
+        }
+    }
+    assert_eq!(tool.calls(), 6);
+}
+
+#[tokio::test(start_paused = true)]
 async fn occurrences_and_forks_have_keys_of_their_own() {
     let (store, tool) = (MemoryStore::new(), Tool::new());
     let service = CheckpointLayer::new(store.clone(), FAIL).layer(tool.service());

@@ -102,9 +102,14 @@ impl<R: Serialize> Keyed for Step<R> {
         Ok(StepOf { workflow: self.workflow.clone(), step: self.step.clone() })
     }
 
-    /// The [fingerprint](fingerprint()) of the request.
+    /// The [fingerprint](fingerprint()) of the request, which must be such that JSON has words for it.
     fn fingerprint(&self) -> Result<Digest, Unkeyed> {
-        Ok(fingerprint(&self.request))
+        print(&self.request).map_err(|error| {
+            Unkeyed::new(format!(
+                "the request cannot be told from others, since it cannot be put into JSON ({error}): \
+                 change its type, or implement `buttress::checkpoint::Keyed` for it"
+            ))
+        })
     }
 
     fn place(&mut self, key: IdempotencyKey) {
@@ -117,12 +122,13 @@ impl<R: Serialize> Keyed for Step<R> {
 /// Made of its JSON with the keys of all maps sorted. (The order of a `HashSet` cannot be mended: it
 /// is a list in JSON. Use a `BTreeSet`.) What cannot be put into JSON has the digest of its error.
 pub fn fingerprint<T: Serialize + ?Sized>(value: &T) -> Digest {
+    print(value).unwrap_or_else(|error| Digest::of(error.to_string().as_bytes()))
+}
+
+fn print<T: Serialize + ?Sized>(value: &T) -> Result<Digest, serde_json::Error> {
     let mut bytes = Vec::new();
-    match serde_json::to_value(value) {
-        Ok(value) => canonical(&value, &mut bytes),
-        Err(error) => bytes.extend_from_slice(error.to_string().as_bytes()),
-    }
-    Digest::of(&bytes)
+    canonical(&serde_json::to_value(value)?, &mut bytes);
+    Ok(Digest::of(&bytes))
 }
 
 fn canonical(value: &Value, into: &mut Vec<u8>) {
