@@ -155,6 +155,7 @@
 mod backoff;
 pub mod breaker;
 mod budget;
+mod call_error;
 mod causes;
 #[cfg(feature = "serde")]
 pub mod checkpoint;
@@ -171,6 +172,7 @@ pub mod http;
 #[cfg(feature = "serde")]
 pub mod leader;
 pub mod limit;
+mod name;
 pub mod quorum;
 mod random;
 mod ratio;
@@ -190,6 +192,7 @@ pub use self::{
     backoff::{Backoff, Factor, Jitter},
     breaker::{Breaker, BreakerHandle, BreakerLayer, Cusum, Probes, Trigger, Window},
     budget::{Budget, Withdrawal},
+    call_error::{CallError, FromRejection, never},
     causes::{Cause, Causes, IntoCause, Split, Votes},
     classify::{AllTransient, ByFault, Classify, ClassifyExt, Fault, Forbid, OrElse, Refine},
     degrade::{Answers, Degrade, DegradeHandle, DegradeLayer, Thresholds},
@@ -199,10 +202,11 @@ pub use self::{
     fallback::{Fallback, FallbackHandle, FallbackLayer},
     hedge::{Hedge, HedgeHandle, HedgeLayer, OnFailure},
     limit::{Limit, LimitHandle, LimitLayer},
+    name::Name,
     quorum::{Agree, Disagreement, Quorum, QuorumLayer, Tolerance},
     random::Random,
     ratio::{OutOfRange, Quantile, Ratio},
-    rejection::{CallError, FromRejection, Name, Reason, Rejection, never},
+    rejection::{Reason, Rejection},
     replay::{ByClone, EffectsIf, Once, Repeat, Replay},
     respond::{Respond, RespondFuture, RespondLayer},
     retry::{Retry, RetryLayer},

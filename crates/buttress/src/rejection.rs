@@ -1,96 +1,8 @@
 //! What a layer says when it refuses or ends a call itself.
 
-use std::{
-    cmp::Ordering,
-    convert::Infallible,
-    error::Error,
-    fmt,
-    hash::{Hash, Hasher},
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
-use crate::{Cause, Causes, Effect, Fault, Split, Verdict};
-
-/// The name of a dependency or a layer, cheap to clone.
-///
-/// A `&'static str` is kept as it is; a `String` is shared.
-#[derive(Clone)]
-pub struct Name(Inner);
-
-#[derive(Clone)]
-enum Inner {
-    Static(&'static str),
-    /// A thin pointer, so that a name takes two words.
-    Shared(Arc<String>),
-}
-
-impl Name {
-    /// Makes a name out of text known at compile time, without an allocation.
-    pub const fn new(name: &'static str) -> Self {
-        Self(Inner::Static(name))
-    }
-
-    /// The text of the name.
-    #[inline]
-    pub fn as_str(&self) -> &str {
-        match &self.0 {
-            Inner::Static(name) => name,
-            Inner::Shared(name) => name,
-        }
-    }
-}
-
-impl From<&'static str> for Name {
-    fn from(name: &'static str) -> Self {
-        Self::new(name)
-    }
-}
-
-impl From<String> for Name {
-    fn from(name: String) -> Self {
-        Self(Inner::Shared(Arc::new(name)))
-    }
-}
-
-impl PartialEq for Name {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl Eq for Name {}
-
-impl PartialOrd for Name {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Name {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.as_str().cmp(other.as_str())
-    }
-}
-
-impl Hash for Name {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
-    }
-}
-
-impl fmt::Debug for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
+use crate::{Cause, Causes, Effect, Fault, Name, Split, Verdict};
 
 /// Why a layer refused or ended a call instead of the inner service.
 ///
@@ -342,136 +254,15 @@ impl From<Rejection> for io::Error {
     }
 }
 
-/// Either the service's own error or a layer's refusal.
-///
-/// The ready-made error for services whose error type is somebody else's:
-///
-/// ```
-/// use std::{convert::Infallible, time::Duration};
-/// use buttress::{CallError, TimeoutLayer};
-/// use tower::{ServiceBuilder, ServiceExt, service_fn};
-///
-/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// let service = ServiceBuilder::new()
-///     .layer(TimeoutLayer::new(Duration::from_secs(30)))
-///     .map_err(CallError::Service)
-///     .service(service_fn(async |n: u32| Err::<u32, _>(std::num::ParseIntError::from("x".parse::<u32>().unwrap_err()))));
-/// let error = service.oneshot(1).await.unwrap_err();
-/// assert!(matches!(error, CallError::Service(_)));
-/// # });
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CallError<E> {
-    /// The service's own error.
-    Service(E),
-    /// A layer refused or ended the call.
-    Rejected(Rejection),
-}
-
-impl<E> CallError<E> {
-    /// The service's own error, if it is one.
-    pub fn service(self) -> Option<E> {
-        match self {
-            Self::Service(error) => Some(error),
-            Self::Rejected(_) => None,
-        }
-    }
-
-    /// The layer's refusal, if it is one.
-    pub const fn rejection(&self) -> Option<&Rejection> {
-        match self {
-            Self::Service(_) => None,
-            Self::Rejected(rejection) => Some(rejection),
-        }
-    }
-}
-
-impl<E> From<Rejection> for CallError<E> {
-    fn from(rejection: Rejection) -> Self {
-        Self::Rejected(rejection)
-    }
-}
-
-impl<E: fmt::Display> fmt::Display for CallError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Service(error) => error.fmt(f),
-            Self::Rejected(rejection) => rejection.fmt(f),
-        }
-    }
-}
-
-impl<E: Error + 'static> Error for CallError<E> {
-    // The error shown is the inner one, yet it is also the source: a downcast along
-    // the chain must find it.
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Service(error) => Some(error),
-            Self::Rejected(rejection) => Some(rejection),
-        }
-    }
-}
-
-/// Turns the impossible error into any other.
-///
-/// For services that cannot fail, such as axum routers: `.map_err(never)` at the
-/// bottom gives the layers an error to refuse with, and [`RespondLayer`](crate::RespondLayer)
-/// on top turns their refusals into responses.
-pub fn never<E>(impossible: Infallible) -> E {
-    match impossible {}
-}
-
-/// An error that a layer can refuse with. Implemented for all that are `From<Rejection>`.
-#[diagnostic::on_unimplemented(
-    message = "the error type `{Self}` cannot carry a layer's refusal",
-    label = "this service's error is `{Self}`, which is not `From<buttress::Rejection>`",
-    note = "in your own error enum, add a variant for it: `Rejected(#[from] buttress::Rejection)`",
-    note = "for somebody else's error, put `.map_err(buttress::CallError::Service)` below the layers",
-    note = "boxed errors (`tower::BoxError`) and `anyhow::Error` work as they are; for `Infallible` see `buttress::RespondLayer`"
-)]
-pub trait FromRejection: sealed::Sealed {
-    /// Makes the error out of the refusal.
-    fn from_rejection(rejection: Rejection) -> Self;
-}
-
-// Without this attribute the compiler would report the missing `From` and not the notes above.
-#[diagnostic::do_not_recommend]
-impl<E: From<Rejection>> FromRejection for E {
-    fn from_rejection(rejection: Rejection) -> Self {
-        rejection.into()
-    }
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl<E> Sealed for E {}
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_is_its_text() {
-        let (fixed, made) = (Name::new("search"), Name::from("search".to_owned()));
-        assert_eq!(fixed, made);
-        assert!(fixed < Name::from("tool".to_owned()));
-        let known = std::collections::HashSet::from([made]);
-        assert!(known.contains(&fixed));
-    }
+    use crate::CallError;
 
     /// Every response of every layer is moved together with the room for a refusal.
     #[test]
     fn a_refusal_takes_five_words() {
         assert!(size_of::<Rejection>() <= 5 * size_of::<usize>(), "{}", size_of::<Rejection>());
-    }
-
-    #[test]
-    fn the_root_cause_is_found_through_the_chain() {
-        let error: Box<dyn Error + Send + Sync> =
-            CallError::Service(io::Error::from(io::ErrorKind::ConnectionReset)).into();
-        let source = error.source().expect("a call error has a source");
-        assert!(source.is::<io::Error>());
     }
 
     #[test]

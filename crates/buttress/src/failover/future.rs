@@ -9,10 +9,11 @@ use std::{
 };
 
 use pin_project::{pin_project, pinned_drop};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, sleep};
 use tower_service::Service;
 
 use super::{
+    aside::{Aside, Failure, Rank},
     desk::{Desk, number},
     manners::{Facts, elsewhere, is_attempt},
     roster::{Ticket, Tried},
@@ -70,38 +71,6 @@ enum Stage<S, F> {
         future: F,
     },
     Done,
-}
-
-/// What is needed only where not all goes well.
-struct Aside<Res, Err> {
-    patience: Option<Pin<Box<Sleep>>>,
-    /// The most telling failure so far.
-    best: Option<Failure<Res, Err>>,
-    /// Why the call goes to another replica, until it is told to which.
-    diverted: Option<Why>,
-    /// Paid for the attempt to come, and not yet spent.
-    withdrawal: Option<Withdrawal>,
-    /// What the running attempt cost, should it turn out that it was never sent.
-    cost: u32,
-}
-
-impl<Res, Err> Default for Aside<Res, Err> {
-    fn default() -> Self {
-        Self { patience: None, best: None, diverted: None, withdrawal: None, cost: 0 }
-    }
-}
-
-struct Failure<Res, Err> {
-    outcome: Result<Res, Err>,
-    rank: Rank,
-}
-
-/// How much an outcome tells. The later of equals is kept, but the first error of readiness.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    NotReady,
-    Refused,
-    Real,
 }
 
 impl<S, Req, C, R> ResponseFuture<S, Req, C, R>

@@ -118,6 +118,7 @@
 //! Where replicas hold state of their own that calls depend on: this layer knows of no leader
 //! but within one process. Where callers need to feel backpressure, put a limit outside.
 
+mod aside;
 mod desk;
 mod future;
 mod handle;

@@ -3,61 +3,15 @@
 //! Times, outcomes and random numbers in, places and notes out.
 
 mod choice;
+mod ejection;
+mod terms;
 
 use std::time::Duration;
 
+pub use self::terms::Balance;
+pub(super) use self::terms::{Order, Terms};
 use super::seat::{Health, Rank, Seat, Stand};
-use crate::{Backoff, Why};
-
-/// What does not change while a roster lives. Times are in nanoseconds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
-    pub(super) order: Order,
-    /// So many failures in a row make a replica look ill.
-    pub(super) failures: u32,
-    /// So large a share of failures does.
-    pub(super) rate: f64,
-    /// If there were so many calls.
-    pub(super) fewest_calls: u64,
-    /// The stretch of time that the share is taken of: the running one and the one before.
-    pub(super) stretch: u64,
-    /// So many times slower than the median of the others does.
-    pub(super) slower: f64,
-    /// If it is slower by so much.
-    pub(super) slower_by: u64,
-    pub(super) ejection: Backoff,
-    /// The largest share that may be ejected at the same time.
-    pub(super) most_ejected: f64,
-    /// When more than this share looks ill, all are used.
-    pub(super) panic_above: f64,
-    pub(super) slow_start: u64,
-    /// The longest that a throttled reply is heeded.
-    pub(super) longest_rest: u64,
-}
-
-/// Who is called first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    /// All are, in turns.
-    Active(Balance),
-    /// The active one is.
-    Passive { hold_down: u64, fail_back: bool },
-}
-
-/// How calls are spread over the replicas that are well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Balance {
-    /// Draws two replicas at random and takes the one with less to do: the default.
-    ///
-    /// Nearly as even as the least load, and callers that know the load a little late, or each
-    /// only their own, do not all run to the same replica. Michael Mitzenmacher, *The Power of
-    /// Two Choices in Randomized Load Balancing* (2001).
-    #[default]
-    TwoChoices,
-    /// Takes the replica with the least to do, one of them at random if there are several.
-    LeastLoad,
-}
+use crate::Why;
 
 /// Replicas that were tried by one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -442,102 +396,5 @@ impl Roster {
         }
         self.notes.push(Note::Demoted { place: demoted, why });
         self.notes.push(Note::Promoted { place, why });
-    }
-
-    /// Takes a replica out, if it can be spared.
-    fn eject(&mut self, place: usize, why: Why, now: u64, unit: impl FnOnce() -> f64) {
-        let spared = self.can_be_spared(place);
-        let Some(seat) = self.seats.get_mut(place) else { return };
-        if spared {
-            seat.ejections = seat.ejections.saturating_add(1);
-            let wait = self.terms.ejection.delay(seat.ejections, seat.ejected_for, unit());
-            seat.ejected_for = wait;
-            let until = now.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
-            seat.start_over();
-            seat.stand = Stand::Ejected { until, why };
-            self.notes.push(Note::Ejected { place, why, wait: Some(wait) });
-        } else if seat.stand != Stand::Suspect {
-            seat.stand = Stand::Suspect;
-            self.notes.push(Note::Doubted);
-        } else {
-            return;
-        }
-        self.settle(now);
-    }
-
-    fn can_be_spared(&self, place: usize) -> bool {
-        // A standby that is ejected is only the last to be called, and there is always another:
-        // the active one.
-        if matches!(self.terms.order, Order::Passive { .. }) {
-            return true;
-        }
-        let ejected = self.seats.iter().filter(|seat| seat.is_ejected()).count();
-        let most = (self.terms.most_ejected * self.seats.len() as f64).floor();
-        let mut others = self.seats.iter().enumerate().filter(|(other, _)| *other != place);
-        ((ejected + 1) as f64) <= most
-            && others.any(|(_, seat)| seat.is_callable() && !seat.is_ejected())
-    }
-
-    /// An answer speaks for a replica that did not stand well.
-    fn redeem(&mut self, place: usize, now: u64) {
-        let slow_start = self.terms.slow_start;
-        let passive = self.active().is_some();
-        let seat = &mut self.seats[place];
-        match seat.stand {
-            // That it answers was never in doubt.
-            Stand::Ejected { why: Why::Latency, .. } => return,
-            Stand::Ejected { .. } => {
-                self.readmit(place, now);
-                self.seats[place].on_trial = false;
-            }
-            Stand::Suspect => {
-                seat.stand = Stand::Well;
-                self.notes.push(Note::Doubted);
-            }
-            Stand::Ramping { since } if now.saturating_sub(since) >= slow_start => {
-                seat.stand = Stand::Well;
-                (seat.ejections, seat.ejected_for) = (0, Duration::ZERO);
-            }
-            // It may be the one that fail-back leads to.
-            Stand::Ramping { .. } if passive => {}
-            Stand::Ramping { .. } | Stand::Well => return,
-        }
-        self.settle(now);
-    }
-
-    /// Lets a replica come back.
-    fn readmit(&mut self, place: usize, now: u64) {
-        let seat = &mut self.seats[place];
-        seat.start_over();
-        seat.stand = Stand::Ramping { since: now };
-        seat.on_trial = true;
-        self.notes.push(Note::Readmitted { place });
-    }
-
-    /// Whether a replica takes far longer than the others do.
-    fn is_slow(&self, place: usize) -> bool {
-        let Order::Active(_) = self.terms.order else { return false };
-        let Some(own) = self.seats[place].latency.told() else { return false };
-        let by = self.terms.slower_by as f64;
-        if own < by {
-            return false;
-        }
-        let (mut told, mut count, mut peers) = ([0.0; Tried::MOST], 0, 0);
-        let others =
-            self.open(Tried::NONE).filter(|(other, seat)| *other != place && !seat.is_ejected());
-        for (_, seat) in others {
-            peers += 1;
-            if let Some(latency) = seat.latency.told() {
-                told[count] = latency;
-                count += 1;
-            }
-        }
-        let told = &mut told[..count];
-        told.sort_unstable_by(f64::total_cmp);
-        // Of an even number the upper one of the two in the middle: the milder judge. Too few of
-        // them would judge for all.
-        told.get(count / 2).is_some_and(|median| {
-            2 * count > peers && own - median >= by && own > self.terms.slower * median
-        })
     }
 }
