@@ -100,6 +100,7 @@ fn begin(workflow: &WorkflowId, step: String, effect: bool) -> Begin {
         claim,
         intent: effect,
         restart: None,
+        mark: None,
     }
 }
 

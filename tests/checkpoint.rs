@@ -5,6 +5,8 @@ mod doubt;
 mod flaky;
 mod flight;
 mod http;
+mod itself;
+mod lost;
 mod panics;
 mod ready;
 mod rivals;

@@ -40,6 +40,7 @@ fn begin(workflow: &WorkflowId, step: &str, claim: Claim) -> Begin {
         claim,
         intent: true,
         restart: None,
+        mark: None,
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::{
     collections::VecDeque,
+    future::pending,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use buttress::store::{MemoryStore, Pending, StoreError, TroubleKind};
-use tokio::task::yield_now;
+use tokio::{task::yield_now, time::sleep};
 
 use crate::support::through::{Through, through};
 
@@ -17,6 +19,8 @@ pub(super) enum Lost {
     Request,
     /// When it was done: the answer does not arrive.
     Answer,
+    /// Before it is done, and nobody ever says so.
+    Everything,
 }
 
 /// Those on steps and leases.
@@ -27,11 +31,17 @@ const OPERATIONS: [&str; 6] = ["acquire", "renew", "release", "claim", "begin", 
 pub(super) struct Flaky {
     pub(super) memory: MemoryStore,
     plan: Arc<Mutex<VecDeque<Option<Lost>>>>,
+    latency: Duration,
 }
 
 impl Flaky {
     pub(super) fn new(memory: MemoryStore) -> Self {
-        Self { memory, plan: Arc::default() }
+        Self { memory, plan: Arc::default(), latency: Duration::ZERO }
+    }
+
+    /// Its answers take so long.
+    pub(super) fn latency(self, latency: Duration) -> Self {
+        Self { latency, ..self }
     }
 
     /// Plans the next operations.
@@ -55,11 +65,17 @@ impl Through for Flaky {
         Box::pin(async move {
             let away = || Err(StoreError::engine(TroubleKind::Unreachable, "no route", None));
             yield_now().await;
-            if lost == Some(Lost::Request) {
-                return away();
+            match lost {
+                Some(Lost::Request) => return away(),
+                Some(Lost::Everything) => pending::<()>().await,
+                Some(Lost::Answer) | None => {}
             }
             let done = act(&self.memory).await;
-            yield_now().await;
+            if self.latency.is_zero() {
+                yield_now().await;
+            } else {
+                sleep(self.latency).await;
+            }
             if lost == Some(Lost::Answer) { away() } else { done }
         })
     }

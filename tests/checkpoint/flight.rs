@@ -165,6 +165,7 @@ async fn one_who_is_fenced_during_its_call_goes_on_and_is_told_once() {
     let fenced = log.take();
     assert!(matches!(fenced[..], [Event::Fenced { .. }]), "{fenced:?}");
     assert!(matches!(halt(call.await), Halt::Unrecorded { .. }));
+    assert_eq!(log.take(), [], "not when it comes to its end");
 }
 
 #[tokio::test(start_paused = true)]

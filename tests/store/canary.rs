@@ -25,6 +25,8 @@ enum Fault {
     NoExpectation,
     /// The last outcome is told, not the first.
     LastOutcome,
+    /// An intent does not say whose it is.
+    Unmarked,
     /// An intent is answered before it is written.
     EarlyIntent,
     /// A lease is renewed for as long as it first was.
@@ -55,11 +57,12 @@ enum Fault {
     Repeats,
 }
 
-const FAULTS: [(Fault, &str); 18] = [
+const FAULTS: [(Fault, &str); 19] = [
     (Fault::NoFence, "nothing_is_written_after_a_takeover"),
     (Fault::NoCompareAndSet, "a_restart_is_a_compare_and_set"),
     (Fault::NoExpectation, "a_stale_save_is_refused"),
     (Fault::LastOutcome, "the_first_outcome_counts"),
+    (Fault::Unmarked, "a_step_is_begun_done_and_answered"),
     (Fault::EarlyIntent, "a_begun_step_is_pending"),
     (Fault::ShortRenewal, "a_lease_lasts_as_long_as_it_was_renewed_for"),
     (Fault::NoRelease, "a_lease_given_back_is_free"),
@@ -211,6 +214,9 @@ impl Store for FaultyStore {
                 && let Some(found) = self.inner.latest(&begin.workflow, Some(&begin.step)).await?
             {
                 begin.restart = Some(found.newest);
+            }
+            if self.has(Fault::Unmarked) {
+                begin.mark = None;
             }
             if self.has(Fault::EarlyIntent) {
                 begin.intent = false;

@@ -111,6 +111,7 @@ fn begin(journal: &Journal, workflow: &WorkflowId, intent: bool) -> Begin {
         claim: journal.claim(workflow, intent).unwrap(),
         intent,
         restart: None,
+        mark: None,
     }
 }
 

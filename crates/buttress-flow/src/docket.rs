@@ -144,7 +144,7 @@ impl Docket {
         intent: bool,
     ) -> Result<Begun, StoreError> {
         let (workflow, step) = (workflow.clone(), step.into());
-        let begin = Begin { workflow, step, fingerprint, claim, intent, restart: None };
+        let begin = Begin { workflow, step, fingerprint, claim, intent, restart: None, mark: None };
         self.store().begin(&begin).await
     }
 

@@ -42,6 +42,7 @@ fn filled(path: &Path) {
                 claim: claim.clone(),
                 intent: true,
                 restart: None,
+                mark: None,
             };
             let Begun::Fresh(ticket) = store.begin(&begin).await.unwrap() else { panic!("new") };
             if done {

@@ -40,6 +40,7 @@ impl Book {
             claim,
             intent: false,
             restart: None,
+            mark: None,
         };
         match self.journal.store().begin(&begin).await.map_err(halt)? {
             Begun::Fresh(ticket) => Ok(Opened::Fresh(ticket)),

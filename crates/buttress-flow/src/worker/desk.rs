@@ -47,6 +47,7 @@ pub async fn submit<I: Serialize + ?Sized>(
         claim: Claim::Shared,
         intent: false,
         restart: None,
+        mark: None,
     };
     let ticket = match journal.store().begin(&begin).await? {
         Begun::Fresh(ticket) => ticket,

@@ -198,6 +198,7 @@ impl<'a> Turn<'a> {
             claim: self.claim(),
             intent: false,
             restart: None,
+            mark: None,
         };
         let ticket = match self.insist(|| self.store().begin(&begin)).await? {
             Begun::Fresh(ticket) => ticket,

@@ -251,7 +251,9 @@ pub(super) async fn a_damaged_outcome_without_effect_is_done_again<S: Subject>(
     let begin = attempt(&order, "look", Claim::Shared);
     scene.step(&begin, "seen").await?;
     scene.flip(&order, 1).await?;
-    let record = scene.step(&begin, "seen again").await?;
+    let ticket = scene.fresh(&begin).await?;
+    same!(ticket.damaged, Some(1), "the damaged version that is done again");
+    let record = scene.complete(&ticket, "seen again").await?;
     same!(record.version, 2, "the version");
     same!(scene.completed(&begin).await?, record, "the outcome");
     Ok(())

@@ -203,6 +203,7 @@ pub(super) fn intend(workflow: &WorkflowId, step: impl Into<StepId>, claim: Clai
         claim,
         intent: true,
         restart: None,
+        mark: None,
     }
 }
 

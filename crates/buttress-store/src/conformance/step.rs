@@ -14,7 +14,7 @@ use super::{
 pub(super) async fn a_step_is_begun_done_and_answered<S: Subject>(subject: &S) -> Outcome {
     let scene = Scene::set(subject).await?;
     let order = workflow("order");
-    let begin = intend(&order, "pay", take("a"));
+    let begin = Begin { mark: Some(7), ..intend(&order, "pay", take("a")) };
     let ticket = scene.fresh(&begin).await?;
     same!(ticket.attempt, 1, "the attempt");
     same!(ticket.intent, Some(1), "the version of the intent");
@@ -22,6 +22,7 @@ pub(super) async fn a_step_is_begun_done_and_answered<S: Subject>(subject: &S) -
     let intent = scene.store.get(&order, 1).await.at("reading the intent")?;
     same!(intent.status, Status::Intent, "what is recorded before the call");
     same!(intent.fingerprint, begin.fingerprint, "the request of the intent");
+    same!(intent.mark(), begin.mark, "the mark of the intent");
     same!(scene.summary(&order).await?.pending, 1, "how many steps are begun and not done");
     let record = scene.complete(&ticket, "paid").await?;
     same!(

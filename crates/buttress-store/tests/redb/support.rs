@@ -30,6 +30,7 @@ pub(crate) fn begin(workflow: &WorkflowId, step: &str, claim: Claim, intent: boo
         claim,
         intent,
         restart: None,
+        mark: None,
     }
 }
 

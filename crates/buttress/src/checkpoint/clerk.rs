@@ -1,10 +1,15 @@
 //! What is asked of the store for a step, and how its answers are read.
 
-use super::{CheckpointLayer, Codec, Halt, Keyed, StepOf, course::Keep, tenure::Operation};
+use std::{future::Future, pin::Pin};
+
+use super::{CheckpointLayer, Codec, Halt, Keyed, StepOf, course::Keep};
 use crate::{
     Event, FromRejection, Rejection,
     store::{Begin, Begun, Entry, Payload, Sealed, Settled, Status, StoreError, Ticket},
 };
+
+/// An operation of a store that owns what it works on.
+pub(super) type Operation<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
 /// What the call comes to.
 pub(super) enum End<Res, E> {
@@ -25,7 +30,7 @@ impl<K, C, N, P> CheckpointLayer<K, C, N, P> {
         let workflow = self.journal.workflow(workflow);
         let intent = self.effects.intend();
         let claim = self.journal.claim(&workflow, intent).map_err(Halt::Store)?;
-        Ok(Begin { workflow, step, fingerprint, claim, intent, restart: None })
+        Ok(Begin { workflow, step, fingerprint, claim, intent, restart: None, mark: None })
     }
 
     /// Asks for what became of a step, and to begin it if nothing did.
@@ -37,7 +42,7 @@ impl<K, C, N, P> CheckpointLayer<K, C, N, P> {
     /// Asks for what became of a step, and no more: without an intent and a lease nothing is written.
     pub(super) fn look(&self, begin: &Begin) -> Result<Operation<Begun>, Halt> {
         let claim = self.journal.claim(&begin.workflow, false).map_err(Halt::Store)?;
-        Ok(self.begin(&Begin { claim, intent: false, restart: None, ..begin.clone() }))
+        Ok(self.begin(&Begin { claim, intent: false, restart: None, mark: None, ..begin.clone() }))
     }
 
     pub(super) fn complete(&self, ticket: &Ticket, entry: Entry) -> Operation<Settled> {
@@ -86,20 +91,23 @@ impl<K, C, N, P> CheckpointLayer<K, C, N, P> {
         }
     }
 
-    /// Answers with the outcome that counts.
+    /// Answers with the outcome that counts. `fenced`: it is told already that the lease is lost.
     pub(super) fn settle<Res, E>(
         &self,
         ticket: &Ticket,
         outcome: Result<Res, E>,
         settled: Result<Settled, StoreError>,
         keep: Keep,
+        fenced: bool,
     ) -> End<Res, E>
     where
         K: Codec<Res>,
     {
         match settled {
-            Ok(Settled { record, ours: false }) => self.answer(&record),
-            Ok(Settled { record, ours: true }) => {
+            // A withdrawal that was written before was ours: the store asked itself twice.
+            Ok(Settled { record, ours })
+                if ours || (keep, record.status) == (Keep::Withdrawal, Status::Withdrawn) =>
+            {
                 let (attempt, version) = (ticket.attempt, record.version);
                 self.voice.tell(match keep {
                     Keep::Withdrawal => Event::Withdrawn { attempt, version },
@@ -107,9 +115,10 @@ impl<K, C, N, P> CheckpointLayer<K, C, N, P> {
                 });
                 End::Outcome(outcome)
             }
+            Ok(Settled { record, .. }) => self.answer(&record),
             Err(error) => {
-                if let StoreError::Fenced { epoch, .. } = error {
-                    self.voice.tell(Event::Fenced { epoch });
+                if !fenced {
+                    self.tell_fenced(&error);
                 }
                 match keep {
                     Keep::Result => {
@@ -122,17 +131,57 @@ impl<K, C, N, P> CheckpointLayer<K, C, N, P> {
         }
     }
 
+    /// Tells that the lease is lost if it is, and says so.
+    pub(super) fn tell_fenced(&self, error: &StoreError) -> bool {
+        let StoreError::Fenced { epoch, .. } = *error else { return false };
+        self.voice.tell(Event::Fenced { epoch });
+        true
+    }
+
     pub(super) fn refuse<E: FromRejection>(&self, halt: Halt) -> E {
         match &halt {
-            Halt::Store(StoreError::Fenced { epoch, .. }) => {
-                self.voice.tell(Event::Fenced { epoch: *epoch });
+            Halt::Store(error) => {
+                self.tell_fenced(error);
             }
-            Halt::InFlight { .. } => self.voice.tell(Event::Rejected { retry_after: None }),
+            Halt::InFlight { .. } | Halt::Within { .. } => {
+                self.voice.tell(Event::Rejected { retry_after: None });
+            }
             Halt::Held { retry_after, .. } => {
                 self.voice.tell(Event::Rejected { retry_after: Some(*retry_after) });
             }
             _ => {}
         }
         E::from_rejection(Rejection::halted(self.voice.name(), halt))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::BoxError;
+
+    use super::*;
+    use crate::{
+        checkpoint::{Effects, InDoubt, Step},
+        store::MemoryStore,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_withdrawal_that_the_store_wrote_twice_is_ours() {
+        let effects = Effects::SideEffect(InDoubt::Fail);
+        let layer = CheckpointLayer::new(MemoryStore::new(), effects);
+        let begin = layer.plan(&Step::new("order", "pay", 5)).expect("it is a step");
+        let begun = layer.begin(&begin).await;
+        let Ok(Begun::Fresh(ticket)) = begun else { unreachable!("not fresh: {begun:?}") };
+        let mut settled = layer.complete(&ticket, Entry::withdrawn()).await;
+        for ours in [true, false] {
+            assert_eq!(settled.as_ref().map(|settled| settled.ours), Ok(ours));
+            let outcome = Err::<u32, BoxError>("no room".into());
+            match layer.settle(&ticket, outcome, settled, Keep::Withdrawal, false) {
+                End::Outcome(Err(error)) => assert_eq!(error.to_string(), "no room"),
+                End::Outcome(Ok(_)) => unreachable!("it failed"),
+                End::Halt(halt) => unreachable!("halted: {halt}"),
+            }
+            settled = layer.complete(&ticket, Entry::withdrawn()).await;
+        }
     }
 }

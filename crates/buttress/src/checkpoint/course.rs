@@ -31,6 +31,8 @@ pub(super) struct Doubt {
     /// The attempt, 0 if its record is damaged.
     pub(super) attempt: u32,
     pub(super) key: IdempotencyKey,
+    /// By which whoever wrote the intent knows it.
+    pub(super) mark: Option<u64>,
 }
 
 pub(super) fn course(begun: Result<Begun, StoreError>, step: &StepId) -> Course {
@@ -38,10 +40,11 @@ pub(super) fn course(begun: Result<Begun, StoreError>, step: &StepId) -> Course 
         Ok(Begun::Fresh(ticket)) => Course::Call(ticket),
         Ok(Begun::Completed { record } | Begun::Failed { record }) => Course::Answer(record),
         Ok(Begun::Pending { record, key }) => {
-            Course::Doubt(Doubt { version: record.version, attempt: record.attempt, key })
+            let (version, attempt, mark) = (record.version, record.attempt, record.mark());
+            Course::Doubt(Doubt { version, attempt, key, mark })
         }
         Ok(Begun::Damaged { version, key, .. }) => {
-            Course::Doubt(Doubt { version, attempt: 0, key })
+            Course::Doubt(Doubt { version, attempt: 0, key, mark: None })
         }
         Ok(Begun::Mismatch { .. }) => Course::Stop(Halt::Mismatch { step: step.clone() }),
         Err(StoreError::Held { owner, retry_after, .. }) => {

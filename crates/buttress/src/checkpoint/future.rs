@@ -4,30 +4,23 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use pin_project::pin_project;
-use tokio::{
-    sync::futures::OwnedNotified,
-    time::{Instant, Sleep, sleep},
-};
+use tokio::{sync::futures::OwnedNotified, time::Sleep};
 use tower_service::Service;
 
 use super::{
-    Ask, CheckpointLayer, Codec, Effects, Halt, Keyed, Landing, Memo,
-    clerk::End,
-    course::{Course, Doubt, Keep, course, keep, resolve},
+    Ask, CheckpointLayer, Codec, Halt, Keyed, Memo,
+    clerk::{End, Operation},
+    course::{Course, Doubt, Keep, course},
     instance::Instance,
-    tenure::{Lost, Operation, Tenure},
+    tenure::Tenure,
 };
 use crate::{
-    Classify, Deadline, Event, FromRejection, Resolution,
-    store::{Begin, Begun, Entry, Payload, Place, Settled, Ticket},
+    Classify, FromRejection,
+    store::{Begin, Begun, Place, Settled, StoreError, Ticket},
 };
-
-/// The longest wait between two looks at a workflow that another process holds.
-const GLANCE: Duration = Duration::from_millis(250);
 
 /// The future of [`Checkpoint`](super::Checkpoint).
 #[pin_project]
@@ -40,26 +33,28 @@ where
     #[pin]
     stage: Stage<S::Future, P::Future>,
     /// What is asked of the store, or why nothing can be.
-    begin: Result<Begin, Option<Halt>>,
-    inner: Instance<S>,
-    request: Option<Req>,
+    pub(super) begin: Result<Begin, Option<Halt>>,
+    pub(super) inner: Instance<S>,
+    pub(super) request: Option<Req>,
     /// The error of the service while it was made ready, kept until it is known whether it is needed.
-    unready: Option<S::Error>,
+    pub(super) unready: Option<S::Error>,
     /// The right to write the outcome.
-    ticket: Option<Ticket>,
+    pub(super) ticket: Option<Ticket>,
     /// Whether the intent is all that speaks for the step having been done.
-    sole: bool,
-    tenure: Option<Tenure>,
-    call: Option<C::Call>,
+    pub(super) sole: bool,
+    pub(super) tenure: Tenure,
+    /// Whether it was told that the lease is lost.
+    fenced: bool,
+    pub(super) call: Option<C::Call>,
     /// The outcome, while it is recorded; or what the world said, while its recording is begun.
-    outcome: Option<Result<S::Response, S::Error>>,
-    layer: Arc<CheckpointLayer<K, C, N, P>>,
+    pub(super) outcome: Option<Result<S::Response, S::Error>>,
+    pub(super) layer: Arc<CheckpointLayer<K, C, N, P>>,
     /// The last to be dropped: who finds it empty knows that nothing of this call is left.
-    place: Option<Place>,
+    pub(super) place: Option<Place>,
 }
 
 #[pin_project(project = StageProj)]
-enum Stage<F, A> {
+pub(super) enum Stage<F, A> {
     Entering,
     /// The step is done by another call in this process.
     Waiting {
@@ -72,6 +67,7 @@ enum Stage<F, A> {
     /// A look that writes nothing: without the place, or while the service is not ready.
     Looking {
         operation: Operation<Begun>,
+        or: Or,
     },
     Readying,
     Beginning {
@@ -94,6 +90,15 @@ enum Stage<F, A> {
     Done,
 }
 
+/// What is done about a step that was looked at and has no outcome.
+pub(super) enum Or {
+    /// Its place is ours: the service is made ready.
+    Ready,
+    /// Whoever did it is gone: its place may be had.
+    Enter,
+    Stop(Halt),
+}
+
 impl<S, Req, K, C, N, P> ResponseFuture<S, Req, K, C, N, P>
 where
     S: Service<Req>,
@@ -110,7 +115,8 @@ where
             unready: None,
             ticket: None,
             sole: true,
-            tenure: None,
+            tenure: Tenure::Idle,
+            fenced: false,
             call: None,
             outcome: None,
             layer,
@@ -149,7 +155,11 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = loop {
-            match ready!(self.as_mut().advance(cx)) {
+            let turn = match self.place.as_ref().map(Place::within) {
+                Some(within) => within.scope(|| self.as_mut().advance(cx)),
+                None => self.as_mut().advance(cx),
+            };
+            match ready!(turn) {
                 Ok(stage) => self.as_mut().project().stage.set(stage),
                 Err(End::Outcome(outcome)) => break outcome,
                 Err(End::Halt(halt)) => break Err(self.layer.refuse(halt)),
@@ -158,13 +168,13 @@ where
         let mut this = self.project();
         this.stage.set(Stage::Done);
         this.inner.leave();
-        *this.tenure = None;
+        *this.tenure = Tenure::Idle;
         *this.place = None;
         Poll::Ready(outcome)
     }
 }
 
-type Next<S, Req, P> = Result<
+pub(super) type Next<S, Req, P> = Result<
     Stage<
         <S as Service<Req>>::Future,
         <P as Ask<Req, <S as Service<Req>>::Response, <S as Service<Req>>::Error>>::Future,
@@ -194,58 +204,69 @@ where
         };
         let layer = &**this.layer;
         let next = match this.stage.project() {
+            StageProj::Entering if this.place.is_some() => return Poll::Ready(self.prepare(cx)),
             StageProj::Entering => match layer.journal.enter(&begin.workflow, &begin.step) {
                 Ok(place) => {
                     *this.place = Some(place);
-                    return Poll::Ready(self.prepare(cx));
+                    Ok(Stage::Entering)
+                }
+                Err(occupied) if occupied.is_within() => {
+                    let step = begin.step.clone();
+                    looking(layer.look(begin), Or::Stop(Halt::Within { step }))
                 }
                 Err(occupied) if layer.wait => {
                     Ok(Stage::Waiting { vacated: Box::pin(occupied.vacated()) })
                 }
-                Err(_) => layer
-                    .look(begin)
-                    .map(|operation| Stage::Looking { operation })
-                    .map_err(End::Halt),
+                Err(_) => {
+                    let step = begin.step.clone();
+                    looking(layer.look(begin), Or::Stop(Halt::InFlight { step }))
+                }
             },
             StageProj::Waiting { vacated } => {
                 ready!(vacated.as_mut().poll(cx));
-                Ok(Stage::Entering)
+                // All who waited look at once: if it is done, none needs its place.
+                looking(layer.look(begin), Or::Enter)
             }
             StageProj::Resting { timer } => {
                 ready!(timer.as_mut().poll(cx));
-                return Poll::Ready(self.prepare(cx));
+                Ok(Stage::Entering)
             }
-            StageProj::Looking { operation } => {
+            StageProj::Looking { operation, or } => {
                 // One that waits in a queue must be polled there.
-                if this.place.is_some()
+                if matches!(or, Or::Ready)
                     && this.unready.is_none()
                     && let Poll::Ready(Err(error)) = this.inner.poll_ready(cx)
                 {
                     *this.unready = Some(error);
                 }
                 let begun = ready!(operation.as_mut().poll(cx));
-                match course(begun, &begin.step) {
-                    Course::Call(_) | Course::Doubt(_) if this.place.is_none() => {
-                        Err(End::Halt(Halt::InFlight { step: begin.step.clone() }))
-                    }
-                    Course::Call(_) | Course::Doubt(_) => match this.unready.take() {
+                match (course(begun, &begin.step), or) {
+                    (Course::Call(_) | Course::Doubt(_), Or::Ready) => match this.unready.take() {
                         Some(error) => Err(End::Outcome(Err(error))),
                         None => Ok(Stage::Readying),
                     },
-                    course => return Poll::Ready(self.follow(course)),
+                    (Course::Call(_) | Course::Doubt(_), Or::Enter) => Ok(Stage::Entering),
+                    (Course::Call(_) | Course::Doubt(_), Or::Stop(halt)) => {
+                        Err(End::Halt(halt.clone()))
+                    }
+                    (course, _) => return Poll::Ready(self.follow(course)),
                 }
             }
             StageProj::Readying => {
                 if let Err(error) = ready!(this.inner.poll_ready(cx)) {
                     return Poll::Ready(Err(End::Outcome(Err(error))));
                 }
-                match this.ticket {
-                    Some(_) => return Poll::Ready(self.send()),
-                    None => Ok(Stage::Beginning { operation: layer.begin(begin) }),
-                }
+                let begun = this.ticket.is_some();
+                return Poll::Ready(if begun { self.send() } else { self.start() });
             }
             StageProj::Beginning { operation } => {
                 let begun = ready!(operation.as_mut().poll(cx));
+                // What an engine that failed says leaves it open whether the intent was written.
+                if let Some(place) = this.place
+                    && !matches!(begun, Err(StoreError::Engine(_)))
+                {
+                    place.answered();
+                }
                 let course = course(begun, &begin.step);
                 return Poll::Ready(self.follow(course));
             }
@@ -259,10 +280,10 @@ where
             StageProj::Calling { future } => match future.poll(cx) {
                 Poll::Ready(outcome) => return Poll::Ready(self.judge(outcome)),
                 Poll::Pending => {
-                    if let Some(tenure) = this.tenure
-                        && let Poll::Ready(Lost(epoch)) = tenure.poll(cx)
+                    if let Some(ticket) = this.ticket
+                        && let Poll::Ready(lost) = this.tenure.poll(cx, ticket, &layer.journal)
                     {
-                        layer.voice.tell(Event::Fenced { epoch });
+                        *this.fenced = layer.tell_fenced(&lost);
                     }
                     return Poll::Pending;
                 }
@@ -272,172 +293,20 @@ where
                 let Some((outcome, ticket)) = this.outcome.take().zip(this.ticket.as_ref()) else {
                     return Poll::Pending;
                 };
-                Err(layer.settle(ticket, outcome, settled, *keep))
+                Err(layer.settle(ticket, outcome, settled, *keep, *this.fenced))
             }
             // Polled again after it was done, which no future owes an answer to.
             StageProj::Done => return Poll::Pending,
         };
         Poll::Ready(next)
     }
+}
 
-    /// Makes the first look at a step whose place is ours.
-    ///
-    /// With an intent to be written the service is made ready first, so that a call that waits for
-    /// it, and is given up, leaves no doubt. Where that takes time, a look says whether it is needed.
-    fn prepare(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Next<S, Req, P> {
-        let this = self.project();
-        let Ok(begin) = this.begin else { return Ok(Stage::Done) };
-        if begin.intent {
-            match this.inner.poll_ready(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => {
-                    *this.unready = Some(error);
-                    return Ok(Stage::Looking { operation: this.layer.look(begin)? });
-                }
-                Poll::Pending => {
-                    return Ok(Stage::Looking { operation: this.layer.look(begin)? });
-                }
-            }
-        }
-        Ok(Stage::Beginning { operation: this.layer.begin(begin) })
-    }
-
-    /// Does what the store's answer asks for.
-    fn follow(self: Pin<&mut Self>, course: Course) -> Next<S, Req, P> {
-        let this = self.as_ref();
-        let layer = &*this.layer;
-        match course {
-            Course::Call(ticket) => self.begun(ticket),
-            Course::Answer(record) => Err(layer.answer(&record)),
-            Course::Doubt(doubt) => self.doubt(doubt),
-            Course::Stop(halt) => Err(halt.into()),
-            Course::Wait { retry_after, halt } => {
-                let pause = retry_after.min(GLANCE);
-                let late = |end: Instant| end.saturating_duration_since(Instant::now()) <= pause;
-                if !layer.wait || Deadline::current().is_some_and(late) {
-                    return Err(halt.into());
-                }
-                self.project().inner.release();
-                Ok(Stage::Resting { timer: Box::pin(sleep(pause)) })
-            }
-        }
-    }
-
-    /// The step is ours to do.
-    fn begun(self: Pin<&mut Self>, ticket: Ticket) -> Next<S, Req, P> {
-        let this = self.project();
-        let layer = &**this.layer;
-        if let Some(version) = ticket.intent {
-            layer.voice.tell(Event::Intended { attempt: ticket.attempt, version });
-        }
-        let ticket = this.ticket.insert(ticket);
-        match &*this.outcome {
-            Some(Ok(landed)) => {
-                let payload = layer
-                    .encode(landed)
-                    .map_err(|message| Halt::Unwritable { step: ticket.step.clone(), message })?;
-                let operation = layer.complete(ticket, Entry::done(payload));
-                Ok(Stage::Recording { operation, keep: Keep::Result })
-            }
-            _ => Ok(Stage::Readying),
-        }
-    }
-
-    fn doubt(mut self: Pin<&mut Self>, doubt: Doubt) -> Next<S, Req, P> {
-        let this = self.as_mut().project();
-        if doubt.attempt == 0 {
-            this.layer.voice.tell(Event::Damaged { version: doubt.version });
-        }
-        let request = this.request.as_ref();
-        match request.and_then(|request| this.layer.probe.ask(request, doubt.key)) {
-            Some(future) => {
-                // Whoever is asked may need the very permit that a ready instance keeps.
-                this.inner.release();
-                Ok(Stage::Asking { future, doubt })
-            }
-            None => self.resolve(doubt, None),
-        }
-    }
-
-    fn resolve(
-        self: Pin<&mut Self>,
-        doubt: Doubt,
-        world: Option<Landing<S::Response>>,
-    ) -> Next<S, Req, P> {
-        let this = self.project();
-        let layer = &**this.layer;
-        let (Ok(begin), Effects::SideEffect(rule)) = (this.begin, layer.effects) else {
-            return Ok(Stage::Done);
-        };
-        let Doubt { version, attempt, .. } = doubt;
-        let resolution = resolve(rule, world.as_ref());
-        layer.voice.tell(Event::InDoubt { attempt, resolution });
-        match resolution {
-            Resolution::Retry | Resolution::Absent => {
-                *this.sole = resolution == Resolution::Absent;
-                *this.outcome = None;
-                begin.restart = Some(version);
-                Ok(Stage::Readying)
-            }
-            Resolution::Landed => {
-                begin.restart = Some(version);
-                if let Some(Landing::Landed(response)) = world {
-                    *this.outcome = Some(Ok(response));
-                }
-                Ok(Stage::Beginning { operation: layer.begin(begin) })
-            }
-            Resolution::Fail => Err(Halt::InDoubt { step: begin.step.clone(), attempt }.into()),
-        }
-    }
-
-    /// Calls the service, which is ready.
-    fn send(self: Pin<&mut Self>) -> Next<S, Req, P> {
-        let this = self.project();
-        let layer = &**this.layer;
-        let (Some(mut request), Some(ticket)) = (this.request.take(), this.ticket.as_ref()) else {
-            return Ok(Stage::Done);
-        };
-        request.place(ticket.key);
-        *this.call = Some(layer.classify.begin(&request));
-        *this.tenure = Tenure::of(ticket, &layer.journal);
-        match this.inner.call(request) {
-            Some(future) => Ok(Stage::Calling { future }),
-            None => Ok(Stage::Done),
-        }
-    }
-
-    /// Keeps of an outcome what is to be kept.
-    fn judge(self: Pin<&mut Self>, outcome: Result<S::Response, S::Error>) -> Next<S, Req, P> {
-        let this = self.project();
-        let layer = &**this.layer;
-        let (Some(call), Some(ticket)) = (this.call.take(), this.ticket.as_ref()) else {
-            return Err(End::Outcome(outcome));
-        };
-        let verdict = layer.classify.verdict(&call, outcome.as_ref());
-        let kept = keep(verdict, N::KEEPS, *this.sole && ticket.intent.is_some());
-        let entry = match (kept, &outcome) {
-            (Keep::Nothing, _) => return Err(End::Outcome(outcome)),
-            (Keep::Withdrawal, _) => Entry::withdrawn(),
-            (Keep::Failure, Err(error)) => {
-                let bytes = layer.memo.words(error).into_bytes();
-                Entry::failed(Payload { codec: Payload::BYTES, schema: 0, bytes })
-            }
-            (Keep::Failure, Ok(response)) => match layer.encode(response) {
-                Ok(payload) => Entry::failed(payload),
-                Err(_) => return Err(End::Outcome(outcome)),
-            },
-            (Keep::Result, Ok(response)) => Entry::done(
-                layer
-                    .encode(response)
-                    .map_err(|message| Halt::Unwritable { step: ticket.step.clone(), message })?,
-            ),
-            // A failure that is said to be a success has no response to record.
-            (Keep::Result, Err(_)) => return Err(End::Outcome(outcome)),
-        };
-        let operation = layer.complete(ticket, entry);
-        *this.outcome = Some(outcome);
-        Ok(Stage::Recording { operation, keep: kept })
-    }
+fn looking<F, A, Res, E>(
+    look: Result<Operation<Begun>, Halt>,
+    or: Or,
+) -> Result<Stage<F, A>, End<Res, E>> {
+    look.map(|operation| Stage::Looking { operation, or }).map_err(End::Halt)
 }
 
 impl<S, Req, K, C, N, P> fmt::Debug for ResponseFuture<S, Req, K, C, N, P>

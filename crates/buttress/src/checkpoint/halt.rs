@@ -24,6 +24,11 @@ pub enum Halt {
         /// The step.
         step: StepId,
     },
+    /// It was called by itself, and would wait for its own end.
+    Within {
+        /// The step.
+        step: StepId,
+    },
     /// Another process holds the workflow.
     Held {
         /// Who.
@@ -85,7 +90,7 @@ impl Halt {
             Self::Held { retry_after, .. } => {
                 Verdict { retry_after: Some(*retry_after), ..Verdict::rejected() }
             }
-            Self::Mismatch { .. } | Self::Unkeyed(_) => {
+            Self::Within { .. } | Self::Mismatch { .. } | Self::Unkeyed(_) => {
                 Verdict::permanent().with_effect(Effect::None)
             }
             Self::Unreadable { .. } | Self::Unwritable { .. } => {
@@ -107,6 +112,9 @@ impl fmt::Display for Halt {
                 write!(f, "step `{step}` is in doubt: attempt {attempt} was begun and never ended")
             }
             Self::InFlight { step } => write!(f, "step `{step}` is being done"),
+            Self::Within { step } => {
+                write!(f, "step `{step}` calls itself, and would wait for its own end")
+            }
             Self::Held { owner, retry_after } => {
                 write!(f, "the workflow is held by `{owner}`, retry after {retry_after:.1?}")
             }

@@ -75,6 +75,9 @@ impl<K, C, N, P> CheckpointLayer<K, C, N, P> {
     ///
     /// Of a workflow that another process holds it is asked again and again; this ends where the
     /// [deadline](crate::Deadline) around the call would pass first.
+    ///
+    /// A step that calls itself is refused: [`Halt::Within`](super::Halt::Within). If it does so in another task,
+    /// and waits for that, nobody can tell, and it waits for as long as a timeout around it allows.
     #[must_use]
     pub const fn wait_in_flight(mut self) -> Self {
         self.wait = true;

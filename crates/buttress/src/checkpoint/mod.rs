@@ -67,7 +67,7 @@
 //! | any other failure | nothing: a side effect stays in doubt |
 //!
 //! A later attempt does not clear up an earlier one: what was in doubt before a call that failed is in
-//! doubt after it.
+//! doubt after it, unless its failure is recorded.
 //!
 //! # Defaults
 //! [`Json`], schema 1; the error itself says what it means; failures are not recorded; a step that is
@@ -79,20 +79,21 @@
 //!
 //! # Cancellation
 //! A call that is dropped before its intent is written leaves nothing; so does one that waits for the service to become
-//! ready, since a side effect writes its intent only then. Dropped later it is in doubt, by design: nobody can
-//! tell how far it got. [`detach_on_drop`](CheckpointLayer::detach_on_drop) lets it go on instead.
+//! ready, since a side effect writes its intent only then. While it is written, and when the store fails to say whether
+//! it was, nothing is called: that journal knows, and does the step when it is asked again; others find it in doubt.
+//! Dropped later it is in doubt, by design: nobody can tell how far it got. [`detach_on_drop`](CheckpointLayer::detach_on_drop) lets it go on instead.
 //! While a call runs under a lease, its future renews the lease each third of its time; one that is not
 //! polled for longer than that may be taken over.
 //!
 //! # Errors
-//! [`Rejection::Halted`](crate::Rejection) with a [`Halt`] that says why: in doubt, in flight, held
+//! [`Rejection::Halted`](crate::Rejection) with a [`Halt`] that says why: in doubt, in flight, within itself, held
 //! elsewhere, another request, failed before, unreadable, unwritable, not recorded, the store, no step. What
 //! cannot be read is never a default and never a reason to call again. If recording a failure fails,
 //! the failure is returned.
 //!
 //! # Telemetry
 //! `replayed`, `intended`, `recorded`, `withdrawn` (debug); `in_doubt`, `damaged`, `fenced` (warn);
-//! `rejected` for steps that are in flight or held.
+//! `rejected` for steps that are in flight, within themselves or held.
 //!
 //! # Order in the stack
 //! Inside of a fallback and outside of all else. What repeats stands inside, so that one intent covers all
@@ -122,6 +123,7 @@ mod memo;
 mod probe;
 mod service;
 mod tenure;
+mod turns;
 
 #[cfg(feature = "http")]
 pub use self::http::{AtHand, Http};

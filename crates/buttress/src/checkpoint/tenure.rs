@@ -1,88 +1,60 @@
-//! A lease that is renewed for as long as a call runs.
+//! The lease of a call.
 
 use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::time::{Sleep, sleep};
+use tokio::time::Instant;
 
-use crate::store::{Journal, Lease, Store, StoreError, Ticket};
+use crate::store::{Fence, Journal, Keeper, Lease, StoreError, Ticket};
 
-/// An operation of a store that owns what it works on.
-pub(super) type Operation<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
-
-/// Renews the lease of a call from inside its future: nothing is spawned.
-pub(super) struct Tenure {
-    store: Arc<dyn Store>,
-    lease: Lease,
-    stage: Stage,
+/// The lease of a call, which is kept from inside its future: nothing is spawned.
+pub(super) enum Tenure {
+    /// Nothing is kept: there is no lease, it is over, or whoever gave it to the journal keeps it.
+    Idle,
+    /// It was asked for then. Most calls are over before it is to be renewed, and cost no timer.
+    Asked(Instant),
+    Kept(Pin<Box<dyn Future<Output = StoreError> + Send>>),
 }
-
-enum Stage {
-    /// The call was not yet pending: most never are for long, and cost no timer.
-    Untimed,
-    Resting(Pin<Box<Sleep>>),
-    Renewing(Operation<Lease>),
-    /// Another has the workflow now.
-    Lost,
-}
-
-/// The epoch that is over.
-pub(super) struct Lost(pub(super) u64);
 
 impl Tenure {
-    /// That of a call whose step was begun by taking the lease; a lease that was given to the journal is
-    /// renewed by whoever gave it.
-    pub(super) fn of(ticket: &Ticket, journal: &Journal) -> Option<Self> {
-        let crate::store::Fence::Epoch(epoch) = ticket.fence else { return None };
-        if journal.lease().is_some() {
-            return None;
-        }
-        let lease = Lease {
-            workflow: ticket.workflow.clone(),
-            epoch,
-            owner: journal.owner_name().clone(),
-            ttl: journal.lease_time(),
-        };
-        Some(Self { store: journal.store().clone(), lease, stage: Stage::Untimed })
+    /// That of a step whose intent is asked to be written now.
+    pub(super) fn ask(journal: &Journal) -> Self {
+        if journal.lease().is_some() { Self::Idle } else { Self::Asked(Instant::now()) }
     }
 
-    /// Keeps the lease, and is ready once, when it is lost.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Lost> {
-        loop {
-            self.stage = match &mut self.stage {
-                Stage::Untimed => Stage::Resting(Box::pin(sleep(self.pause()))),
-                Stage::Resting(timer) => {
-                    ready!(timer.as_mut().poll(cx));
-                    let (store, lease) = (self.store.clone(), self.lease.clone());
-                    Stage::Renewing(Box::pin(async move { store.renew(&lease, lease.ttl).await }))
-                }
-                Stage::Renewing(renewal) => match ready!(renewal.as_mut().poll(cx)) {
-                    Err(StoreError::Fenced { epoch, .. }) => {
-                        self.stage = Stage::Lost;
-                        return Poll::Ready(Lost(epoch));
-                    }
-                    // A store out of reach may be back for the next; the lease outlasts two misses.
-                    Ok(_) | Err(_) => Stage::Untimed,
-                },
-                Stage::Lost => return Poll::Pending,
-            };
+    /// Keeps the lease, and is ready once, when it is over.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        ticket: &Ticket,
+        journal: &Journal,
+    ) -> Poll<StoreError> {
+        if let Self::Asked(asked) = *self {
+            let Fence::Epoch(epoch) = ticket.fence else { return Poll::Pending };
+            let (owner, ttl) = (journal.owner_name().clone(), journal.lease_time());
+            let lease = Lease { workflow: ticket.workflow.clone(), epoch, owner, ttl };
+            // The call goes on when the lease does not hold for sure: its outcome is fenced.
+            let keeper = Keeper::new(journal.store().clone(), lease, asked, Duration::ZERO);
+            *self = Self::Kept(Box::pin(keeper.hold()));
         }
-    }
-
-    /// Not zero, or a lease without length would be renewed for ever in one poll.
-    fn pause(&self) -> Duration {
-        (self.lease.ttl / 3).max(Duration::from_millis(1))
+        let Self::Kept(kept) = self else { return Poll::Pending };
+        let error = ready!(kept.as_mut().poll(cx));
+        *self = Self::Idle;
+        Poll::Ready(error)
     }
 }
 
 impl fmt::Debug for Tenure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tenure").field("lease", &self.lease).finish_non_exhaustive()
+        f.write_str(match self {
+            Self::Idle => "Idle",
+            Self::Asked(_) => "Asked",
+            Self::Kept(_) => "Kept",
+        })
     }
 }

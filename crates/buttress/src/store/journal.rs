@@ -1,15 +1,8 @@
 //! Who writes, and what runs here.
 
-use std::{
-    collections::{HashMap, hash_map},
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, futures::OwnedNotified};
-
-use super::{Claim, Lease, StepId, Store, StoreError, WorkflowId};
+use super::{Claim, Lease, Occupied, Place, StepId, Store, StoreError, WorkflowId, place::Places};
 use crate::Random;
 
 /// A store as seen by one writer of it.
@@ -34,19 +27,13 @@ use crate::Random;
 /// store and the list of running steps.
 #[derive(Clone)]
 pub struct Journal {
-    shared: Arc<Shared>,
+    store: Arc<dyn Store>,
+    places: Arc<Places>,
     namespace: Arc<str>,
     owner: Arc<str>,
     ttl: Duration,
     lease: Option<Arc<Lease>>,
 }
-
-struct Shared {
-    store: Arc<dyn Store>,
-    running: Mutex<HashMap<Key, Arc<Notify>>>,
-}
-
-type Key = (WorkflowId, StepId);
 
 impl Journal {
     /// A writer of a store.
@@ -54,7 +41,8 @@ impl Journal {
         let random = Random::default();
         let owner = format!("{}-{:016x}{:016x}", std::process::id(), random.word(), random.word());
         Self {
-            shared: Arc::new(Shared { store: Arc::new(store), running: Mutex::default() }),
+            store: Arc::new(store),
+            places: Arc::new(Places::new()),
             namespace: "default".into(),
             owner: owner.into(),
             ttl: Duration::from_secs(30),
@@ -97,7 +85,7 @@ impl Journal {
 
     /// The store.
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.shared.store
+        &self.store
     }
 
     /// The lease that it writes under, if it was given one.
@@ -139,56 +127,7 @@ impl Journal {
     /// While it is kept, others are told that the step is [occupied](Occupied). One who has it and
     /// still finds an intent in the store knows that nobody works on it here.
     pub fn enter(&self, workflow: &WorkflowId, step: &StepId) -> Result<Place, Occupied> {
-        let key = (workflow.clone(), step.clone());
-        match self.shared.lock().entry(key.clone()) {
-            hash_map::Entry::Occupied(running) => {
-                // Made under the lock: from here on no notification is missed.
-                Err(Occupied(running.get().clone().notified_owned()))
-            }
-            hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(Arc::new(Notify::new()));
-                Ok(Place { shared: self.shared.clone(), key })
-            }
-        }
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Notify>>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The place of the one who does a step in this process. Dropping it gives it up.
-pub struct Place {
-    shared: Arc<Shared>,
-    key: Key,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let running = self.shared.lock().remove(&self.key);
-        // Wakers are the user's code: not under the lock.
-        if let Some(running) = running {
-            running.notify_waiters();
-        }
-    }
-}
-
-impl fmt::Debug for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Place({} {})", self.key.0, self.key.1)
-    }
-}
-
-/// Another does this step in this process.
-#[derive(Debug)]
-pub struct Occupied(OwnedNotified);
-
-impl Occupied {
-    /// A future that is ready when the place was given up. Another may be quicker to take it.
-    pub fn vacated(self) -> OwnedNotified {
-        self.0
+        self.places.enter(workflow, step)
     }
 }
 
@@ -201,12 +140,12 @@ impl<S: Store> From<S> for Journal {
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Journal")
-            .field("store", &self.shared.store)
+            .field("store", &self.store)
             .field("namespace", &self.namespace)
             .field("owner", &self.owner)
             .field("ttl", &self.ttl)
             .field("lease", &self.lease)
-            .field("running", &self.shared.lock().len())
+            .field("running", &self.places.len())
             .finish()
     }
 }
@@ -215,20 +154,6 @@ impl fmt::Debug for Journal {
 mod tests {
     use super::*;
     use crate::store::MemoryStore;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_place_is_taken_once_and_waited_for() {
-        let journal = Journal::new(MemoryStore::new());
-        let (workflow, step) = (journal.workflow("a"), StepId::new("s"));
-        let place = journal.enter(&workflow, &step).expect("nobody is there");
-        let waiting = journal.clone().enter(&workflow, &step).expect_err("it is taken").vacated();
-        assert!(journal.enter(&workflow, &StepId::new("t")).is_ok());
-        // Given up before the first poll: it is not missed.
-        drop(place);
-        waiting.await;
-        assert!(journal.enter(&workflow, &step).is_ok());
-        assert!(journal.shared.lock().is_empty());
-    }
 
     #[test]
     fn a_lease_is_for_its_own_workflow() {

@@ -17,6 +17,8 @@ pub struct Keeper {
     margin: Duration,
     tenure: Tenure,
     due: Instant,
+    /// Whether it was told that the lease does not hold, and is tried to have it back.
+    lapsed: bool,
 }
 
 /// What came of a turn of the [`Keeper`].
@@ -36,7 +38,7 @@ impl Keeper {
     /// Keeps a lease that was asked for at `asked`: the time *before* the store was.
     pub fn new(store: Arc<dyn Store>, lease: Lease, asked: Instant, margin: Duration) -> Self {
         let tenure = Tenure::granted(&lease, asked, margin);
-        Self { store, lease, margin, tenure, due: tenure.renewal() }
+        Self { store, lease, margin, tenure, due: tenure.renewal(), lapsed: false }
     }
 
     /// The lease.
@@ -51,21 +53,42 @@ impl Keeper {
 
     /// Waits until a renewal is due, a third of the lease's time after the last, and renews once.
     ///
+    /// That the lease lapsed is told once, as soon as it did. Whoever asks on tries to have it back: at once, and
+    /// then after each pause.
+    ///
     /// Dropping the future is harmless: the renewal may have been made, and only what was answered counts.
     pub async fn next(&mut self) -> Kept {
-        sleep_until(self.due.min(self.tenure.until())).await;
-        if !self.tenure.holds(Instant::now()) {
-            return Kept::Lapsed;
+        if self.lapsed {
+            sleep_until(self.due).await;
+        } else {
+            sleep_until(self.due.min(self.tenure.until())).await;
+            let now = Instant::now();
+            if !self.tenure.holds(now) {
+                (self.lapsed, self.due) = (true, now);
+                return Kept::Lapsed;
+            }
         }
-        let (pause, _) = self.tenure.pauses();
         let kept = self.renew().await;
-        if let Kept::Failed(_) = kept {
-            self.due = Instant::now() + pause;
-            if !self.tenure.holds(Instant::now()) {
+        if let Kept::Failed(_) | Kept::Lapsed = kept {
+            let (now, (pause, _)) = (Instant::now(), self.tenure.pauses());
+            self.due = now + pause;
+            if !self.lapsed && !self.tenure.holds(now) {
+                self.lapsed = true;
                 return Kept::Lapsed;
             }
         }
         kept
+    }
+
+    /// Keeps the lease for as long as it can be had, and also has it back when it lapsed. Says why it is over.
+    ///
+    /// For those who need not stop meanwhile, since all that they write is fenced.
+    pub async fn hold(mut self) -> StoreError {
+        loop {
+            if let Kept::Lost(error) = self.next().await {
+                return error;
+            }
+        }
     }
 
     /// Renews the lease now, also one that has lapsed: it holds again if nobody else took it.
@@ -81,11 +104,8 @@ impl Keeper {
                 self.lease = lease;
                 self.tenure = Tenure::granted(&self.lease, asked, self.margin);
                 self.due = self.tenure.renewal();
-                if self.tenure.holds(Instant::now()) {
-                    Kept::Renewed(self.tenure)
-                } else {
-                    Kept::Lapsed
-                }
+                self.lapsed = !self.tenure.holds(Instant::now());
+                if self.lapsed { Kept::Lapsed } else { Kept::Renewed(self.tenure) }
             }
             Ok(Err(error @ StoreError::Engine(_))) => Kept::Failed(error),
             Ok(Err(error)) => Kept::Lost(error),
@@ -115,5 +135,51 @@ impl fmt::Debug for Keeper {
             .field("lease", &self.lease)
             .field("tenure", &self.tenure)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{MemoryStore, WorkflowId};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    async fn keeper(store: &MemoryStore, ttl: Duration) -> Keeper {
+        let (workflow, asked) = (WorkflowId::new("leaders", "a"), Instant::now());
+        let lease = store.acquire(&workflow, &"a".into(), ttl).await.expect("nobody holds it");
+        Keeper::new(Arc::new(store.clone()), lease, asked, Duration::ZERO)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_lapsed_is_told_once_and_then_had_back() {
+        let mut keeper = keeper(&MemoryStore::new(), 9 * SECOND).await;
+        tokio::time::advance(20 * SECOND).await;
+        assert_eq!(keeper.next().await, Kept::Lapsed);
+        let now = Instant::now();
+        assert!(matches!(keeper.next().await, Kept::Renewed(tenure) if tenure.holds(now)));
+        assert_eq!(now.elapsed(), Duration::ZERO);
+        assert!(matches!(keeper.next().await, Kept::Renewed(_)));
+        assert_eq!(now.elapsed(), 3 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_without_length_is_no_busy_loop() {
+        let mut keeper = keeper(&MemoryStore::new(), Duration::ZERO).await;
+        let began = Instant::now();
+        for _ in 0..10 {
+            assert_eq!(keeper.next().await, Kept::Lapsed);
+        }
+        assert!(began.elapsed() >= 8 * Duration::from_millis(1), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_another_has_is_over() {
+        let store = MemoryStore::new();
+        let keeper = keeper(&store, 9 * SECOND).await;
+        let workflow = keeper.lease().workflow.clone();
+        tokio::time::advance(10 * SECOND).await;
+        store.acquire(&workflow, &"b".into(), SECOND).await.expect("it ran out");
+        assert_eq!(keeper.hold().await, StoreError::Fenced { workflow, epoch: 1 });
     }
 }

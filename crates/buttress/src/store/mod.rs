@@ -26,6 +26,7 @@ mod journal;
 mod keeper;
 pub mod ledger;
 mod memory;
+mod place;
 mod record;
 mod retention;
 mod step;
@@ -39,9 +40,10 @@ pub use self::{
     error::{StoreError, Trouble, TroubleKind},
     head::{Head, Life, Now, Term},
     id::{Digest, IdempotencyKey, NotADigest, StepId, WorkflowId},
-    journal::{Journal, Occupied, Place},
+    journal::Journal,
     keeper::{Keeper, Kept},
     memory::MemoryStore,
+    place::{Occupied, Place},
     record::{Damage, Payload, Record, Sealed, Status},
     retention::Retention,
     step::{Append, Begin, Begun, Claim, Entry, Fence, Settled, Ticket},

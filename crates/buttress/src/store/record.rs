@@ -146,6 +146,12 @@ const FORMAT: u8 = 1;
 const NONE: u64 = 0;
 
 impl Record {
+    /// What whoever wrote an intent knows it by, if they [said](super::Begin::mark).
+    pub fn mark(&self) -> Option<u64> {
+        let bytes = self.payload.bytes.as_slice().try_into().ok()?;
+        (self.status == Status::Intent).then(|| u64::from_le_bytes(bytes))
+    }
+
     /// The form in which the record is stored: all fields in a fixed order, little endian, texts and
     /// payload preceded by their length, and the digest of all that at the end.
     pub fn seal(&self) -> (Vec<u8>, Digest) {

@@ -48,6 +48,9 @@ pub struct Begin {
     /// The version of a pending intent, or of a damaged outcome, that is known to be nobody's any more: the
     /// step is begun again in its place.
     pub restart: Option<u64>,
+    /// A number that nobody else gives, carried by the [intent](super::Record::mark): by it one who did not get the
+    /// answer knows it again.
+    pub mark: Option<u64>,
 }
 
 /// What became of a step so far.
@@ -103,6 +106,8 @@ pub struct Ticket {
     pub fence: Fence,
     /// The version of the intent, if one was written.
     pub intent: Option<u64>,
+    /// The version of a damaged record of the step, which is done as if there were none.
+    pub damaged: Option<u64>,
     /// The key for the tool.
     pub key: IdempotencyKey,
 }

@@ -98,6 +98,7 @@ mod tests {
                 claim: Claim::Take { owner: "me".into(), ttl: std::time::Duration::from_secs(1) },
                 intent: true,
                 restart: None,
+                mark: None,
             };
             let decided = begin(self.head.clone(), self.slot(&step), &asked, NOW, 7)
                 .expect("nobody else is there");

@@ -19,7 +19,7 @@ pub fn begin(
     now: Now,
     next: u64,
 ) -> Result<Decided<Begun>, StoreError> {
-    let Begin { workflow, step, fingerprint, claim, intent, restart } = begin;
+    let Begin { workflow, step, fingerprint, claim, intent, restart, mark } = begin;
     check_names(workflow, Some(step))?;
     // What is done may be read by anybody but by one who was fenced: that one is to stop.
     if let Claim::Held { epoch } = claim {
@@ -34,6 +34,10 @@ pub fn begin(
     };
     let again = restart.is_some() && *restart == slot.version();
     let before = slot.version();
+    let damaged = match &slot {
+        Slot::Damaged { version, .. } if !again => Some(*version),
+        _ => None,
+    };
     let counted = matches!(&slot, Slot::Intact(record) if record.status == Status::Intent);
     let attempt = match slot {
         Slot::Empty => 1,
@@ -78,12 +82,15 @@ pub fn begin(
         attempt,
         fence,
         intent: intent.then_some(writer.head.latest + 1),
+        damaged,
         key: key(Some(&writer.head)),
     };
     if !intent {
         let head = writer.changed.then_some(writer.head);
         return Ok(Decided { head, ..Decided::unchanged(Begun::Fresh(ticket)) });
     }
+    let bytes = mark.map(|mark| mark.to_le_bytes().to_vec()).unwrap_or_default();
+    let payload = Payload { bytes, ..Payload::default() };
     let written = write(
         &mut writer.head,
         now,
@@ -93,7 +100,7 @@ pub fn begin(
             attempt,
             fence: ticket.fence,
             fingerprint: *fingerprint,
-            entry: Entry { status: Status::Intent, payload: Payload::default(), finish: false },
+            entry: Entry { status: Status::Intent, payload, finish: false },
         },
     );
     // Of a damaged record nobody knows whether it was an intent: rather one too many than forgotten.

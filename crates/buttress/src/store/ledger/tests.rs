@@ -50,6 +50,7 @@ impl Kept {
             claim: Claim::Take { owner: "me".into(), ttl: Duration::from_secs(1) },
             intent: true,
             restart: None,
+            mark: None,
         };
         let decided = begin(self.head.clone(), self.slot(step), &asked, NOW, NEXT);
         match self.keep(decided.expect("nobody else is there")) {

@@ -290,6 +290,7 @@ impl Machine {
                     claim,
                     intent,
                     restart,
+                    mark: None,
                 };
                 let begin = self.decide.begin;
                 let begun = self.kept.decide(
