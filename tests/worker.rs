@@ -5,6 +5,7 @@
 mod chaos;
 mod ends;
 mod leases;
+mod within;
 
 use std::{
     fmt,
