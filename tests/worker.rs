@@ -23,7 +23,7 @@ use buttress::{
     store::{Journal, MemoryStore, Store, WorkflowId},
 };
 use buttress_flow::worker::{
-    State, Status, Submitted, Task, WorkError, Worker, result, status, submit, wait,
+    HOUSEKEEPING, State, Status, Submitted, Task, WorkError, Worker, result, status, submit, wait,
 };
 use serde::Serialize;
 use tokio::{
@@ -248,7 +248,24 @@ async fn one_of_the_idle_slots_asks_for_all() {
     let _running = process.start(double);
     sleep(20 * POLL).await;
     let claims = process.store.asked("claim");
-    assert!((19..=22).contains(&claims), "{claims}");
+    assert!((21..=41).contains(&claims), "{claims}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_that_were_started_together_do_not_ask_together() {
+    let store = MemoryStore::new();
+    let (one, other) = (Process::new(&store), Process::new(&store));
+    let _running = (one.start(double), other.start(double));
+    let (mut together, mut before) = (0, [0, 0]);
+    for _ in 0..50_000 {
+        sleep(TICK).await;
+        let asked = [&one, &other].map(|process| process.store.asked("claim"));
+        together += u32::from(asked[0] > before[0] && asked[1] > before[1]);
+        before = asked;
+    }
+    // The first time they cannot help it.
+    assert!(together < 10, "{together} times of {before:?}");
+    assert!(before.iter().all(|times| (101..=201).contains(times)), "{before:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,7 +285,7 @@ async fn one_of_the_workers_prunes_every_hour() {
     assert_eq!(pruned, 6, "at the start, and after each hour");
     assert_eq!(status(&journal, "a").await, Ok(None));
     assert_eq!(
-        store.summary(&WorkflowId::new("workers", "shop")).await.unwrap().unwrap().latest,
+        store.summary(&WorkflowId::new(HOUSEKEEPING, "shop")).await.unwrap().unwrap().latest,
         0
     );
 }
