@@ -3,14 +3,12 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
-use buttress::store::{
-    Append, Audit, Begin, Begun, Claim, Entry, Found, Lease, MemoryStore, Pending, Pruned, Sealed,
-    Settled, StepId, Store, StoreError, Summary, Ticket, TroubleKind, Version, WorkflowId,
-};
+use buttress::store::{MemoryStore, Pending, StoreError, TroubleKind};
 use tokio::sync::watch;
+
+use crate::support::through::{Through, through};
 
 /// What becomes of the operations of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +48,10 @@ impl Faulty {
     pub(crate) fn asked(&self, operation: &str) -> u64 {
         self.asked.lock().unwrap().get(operation).copied().unwrap_or(0)
     }
+}
+
+impl Through for Faulty {
+    type Inner = MemoryStore;
 
     fn through<'a, T: Send + 'a>(
         &'a self,
@@ -69,36 +71,4 @@ impl Faulty {
     }
 }
 
-macro_rules! through {
-    ($(fn $name:ident($($arg:ident: $ty:ty),*) -> $out:ty;)+) => {
-        impl Store for Faulty {$(
-            fn $name<'a>(&'a self, $($arg: $ty),*) -> Pending<'a, $out> {
-                self.through(stringify!($name), move |store| store.$name($($arg),*))
-            }
-        )+
-
-            fn append(&self, append: Append) -> Pending<'_, Sealed> {
-                self.through("append", move |store| store.append(append))
-            }
-        }
-    };
-}
-
-through! {
-    fn acquire(workflow: &'a WorkflowId, owner: &'a Arc<str>, ttl: Duration) -> Lease;
-    fn renew(lease: &'a Lease, ttl: Duration) -> Lease;
-    fn release(lease: &'a Lease) -> ();
-    fn claim(namespace: &'a str, owner: &'a Arc<str>, ttl: Duration) -> Option<Lease>;
-    fn begin(begin: &'a Begin) -> Begun;
-    fn complete(ticket: &'a Ticket, entry: Entry) -> Settled;
-    fn finish(workflow: &'a WorkflowId, claim: &'a Claim) -> ();
-    fn latest(workflow: &'a WorkflowId, step: Option<&'a StepId>) -> Option<Found>;
-    fn get(workflow: &'a WorkflowId, version: u64) -> Sealed;
-    fn history(workflow: &'a WorkflowId, after: u64, most: usize) -> Vec<Version>;
-    fn list(namespace: Option<&'a str>, after: Option<&'a WorkflowId>, most: usize) -> Vec<Summary>;
-    fn summary(workflow: &'a WorkflowId) -> Option<Summary>;
-    fn fork(from: &'a WorkflowId, at: u64, to: &'a WorkflowId) -> Summary;
-    fn delete(workflow: &'a WorkflowId) -> ();
-    fn prune(namespace: Option<&'a str>) -> Pruned;
-    fn verify(workflow: &'a WorkflowId) -> Audit;
-}
+through!(Faulty);

@@ -2,6 +2,7 @@
 
 pub(crate) mod postgres;
 pub(crate) mod slow;
+pub(crate) mod through;
 
 use std::{
     future::{Future, pending, poll_fn},

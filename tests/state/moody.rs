@@ -7,11 +7,10 @@ use std::{
     time::Duration,
 };
 
-use buttress::store::{
-    Append, Audit, Begin, Begun, Claim, Entry, Found, Lease, MemoryStore, Pending, Pruned, Sealed,
-    Settled, StepId, Store, StoreError, Summary, Ticket, TroubleKind, Version, WorkflowId,
-};
+use buttress::store::{MemoryStore, Pending, StoreError, TroubleKind};
 use tokio::time::sleep;
+
+use crate::support::through::{Through, through};
 
 /// What becomes of an append.
 #[derive(Clone, Copy, Debug)]
@@ -51,112 +50,30 @@ fn away() -> StoreError {
     StoreError::engine(TroubleKind::Unreachable, "the server is away", None)
 }
 
-impl Store for Moody {
-    fn append(&self, append: Append) -> Pending<'_, Sealed> {
+impl Through for Moody {
+    type Inner = MemoryStore;
+
+    fn through<'a, T: Send + 'a>(
+        &'a self,
+        operation: &'static str,
+        act: impl FnOnce(&'a MemoryStore) -> Pending<'a, T> + Send + 'a,
+    ) -> Pending<'a, T> {
+        if operation != "append" {
+            return act(&self.inner);
+        }
         let mood = self.moods.lock().unwrap().pop_front();
         Box::pin(async move {
             sleep(self.takes).await;
             if let Some(Mood::Refuses) = mood {
                 return Err(away());
             }
-            let sealed = self.inner.append(append).await?;
+            let sealed = act(&self.inner).await?;
             match mood {
                 Some(_) => Err(away()),
                 None => Ok(sealed),
             }
         })
     }
-
-    fn acquire<'a>(
-        &'a self,
-        workflow: &'a WorkflowId,
-        owner: &'a Arc<str>,
-        ttl: Duration,
-    ) -> Pending<'a, Lease> {
-        self.inner.acquire(workflow, owner, ttl)
-    }
-
-    fn renew<'a>(&'a self, lease: &'a Lease, ttl: Duration) -> Pending<'a, Lease> {
-        self.inner.renew(lease, ttl)
-    }
-
-    fn release<'a>(&'a self, lease: &'a Lease) -> Pending<'a, ()> {
-        self.inner.release(lease)
-    }
-
-    fn claim<'a>(
-        &'a self,
-        namespace: &'a str,
-        owner: &'a Arc<str>,
-        ttl: Duration,
-    ) -> Pending<'a, Option<Lease>> {
-        self.inner.claim(namespace, owner, ttl)
-    }
-
-    fn begin<'a>(&'a self, begin: &'a Begin) -> Pending<'a, Begun> {
-        self.inner.begin(begin)
-    }
-
-    fn complete<'a>(&'a self, ticket: &'a Ticket, entry: Entry) -> Pending<'a, Settled> {
-        self.inner.complete(ticket, entry)
-    }
-
-    fn finish<'a>(&'a self, workflow: &'a WorkflowId, claim: &'a Claim) -> Pending<'a, ()> {
-        self.inner.finish(workflow, claim)
-    }
-
-    fn latest<'a>(
-        &'a self,
-        workflow: &'a WorkflowId,
-        step: Option<&'a StepId>,
-    ) -> Pending<'a, Option<Found>> {
-        self.inner.latest(workflow, step)
-    }
-
-    fn get<'a>(&'a self, workflow: &'a WorkflowId, version: u64) -> Pending<'a, Sealed> {
-        self.inner.get(workflow, version)
-    }
-
-    fn history<'a>(
-        &'a self,
-        workflow: &'a WorkflowId,
-        after: u64,
-        most: usize,
-    ) -> Pending<'a, Vec<Version>> {
-        self.inner.history(workflow, after, most)
-    }
-
-    fn list<'a>(
-        &'a self,
-        namespace: Option<&'a str>,
-        after: Option<&'a WorkflowId>,
-        most: usize,
-    ) -> Pending<'a, Vec<Summary>> {
-        self.inner.list(namespace, after, most)
-    }
-
-    fn summary<'a>(&'a self, workflow: &'a WorkflowId) -> Pending<'a, Option<Summary>> {
-        self.inner.summary(workflow)
-    }
-
-    fn fork<'a>(
-        &'a self,
-        from: &'a WorkflowId,
-        at: u64,
-        to: &'a WorkflowId,
-    ) -> Pending<'a, Summary> {
-        self.inner.fork(from, at, to)
-    }
-
-    fn delete<'a>(&'a self, workflow: &'a WorkflowId) -> Pending<'a, ()> {
-        self.inner.delete(workflow)
-    }
-
-    fn prune<'a>(&'a self, namespace: Option<&'a str>) -> Pending<'a, Pruned> {
-        self.inner.prune(namespace)
-    }
-
-    fn verify<'a>(&'a self, workflow: &'a WorkflowId) -> Pending<'a, Audit> {
-        self.inner.verify(workflow)
-    }
 }
+
+through!(Moody);
