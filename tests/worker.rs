@@ -289,3 +289,66 @@ async fn one_of_the_workers_prunes_every_hour() {
         0
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_no_time_starts_nothing_and_does_not_spin() {
+    let store = MemoryStore::new();
+    let journal = desk(&store);
+    submit(&journal, "a", &7_u64).await.unwrap();
+    let faulty = Faulty::new(store.clone());
+    let journal = Journal::new(faulty.clone()).ttl(Duration::ZERO).namespace("shop");
+    let worker = Worker::new(journal).poll(POLL);
+    let handler = async |_: Task| -> Result<(), Failure> { panic!("it is not held") };
+    let running = worker.run(handler, std::future::pending());
+    let counting = async {
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        faulty.asked("claim")
+    };
+    let claims = tokio::select! {
+        biased;
+        claims = counting => claims,
+        () = running => unreachable!("a worker does not end by itself"),
+    };
+    assert!(claims < 10, "{claims}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_of_one_name_share_thousands_of_workflows_in_the_order_they_came() {
+    const ORDERS: u64 = 2_000;
+    let store = MemoryStore::new();
+    let journal = desk(&store);
+    for n in 0..ORDERS {
+        submit(&journal, format!("order-{n}"), &n).await.unwrap();
+        sleep(TICK).await;
+    }
+    let (started, running) = (Mutex::new(Vec::new()), AtomicU32::new(0));
+    let handler = async |task: Task| {
+        started.lock().unwrap().push(task.input::<u64>()?);
+        let now = running.fetch_add(1, Ordering::Relaxed);
+        assert!(now < 32, "two workers, sixteen each");
+        sleep(SECOND).await;
+        running.fetch_sub(1, Ordering::Relaxed);
+        Ok::<_, Failure>(())
+    };
+    let worker = Worker::new(Journal::new(store.clone()).owner("one").ttl(TTL).namespace("shop"))
+        .concurrency(NonZeroU32::new(16).unwrap())
+        .poll(POLL);
+    let other = worker.clone();
+    let start = Instant::now();
+    let waiting = async {
+        for n in 0..ORDERS {
+            wait::<()>(&journal, format!("order-{n}"), POLL).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = worker.run(handler, std::future::pending()) => unreachable!("it does not end"),
+        () = other.run(handler, std::future::pending()) => unreachable!("it does not end"),
+        () = waiting => {}
+    }
+    assert!(start.elapsed() < SECOND * (ORDERS as u32 / 32 + 3), "{:?}", start.elapsed());
+    let started = started.into_inner().unwrap();
+    assert_eq!(started.len(), ORDERS as usize);
+    assert!(started.is_sorted(), "{started:?}");
+}

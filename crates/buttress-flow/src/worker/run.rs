@@ -10,7 +10,7 @@ use std::{
 
 use buttress::{
     Backoff, Event, Fault, Observe, Random, Teller, Tracing,
-    store::{Journal, Lease, Store, StoreError, WorkflowId},
+    store::{Journal, Lease, Store, StoreError, Tenure, WorkflowId},
 };
 use serde::Serialize;
 use tokio::{
@@ -234,12 +234,18 @@ async fn next(settings: &Settings, door: &Mutex<()>, stop: &Stop) -> Option<(Lea
         let mut pause = settings.poll;
         // Not dropped at the shutdown: a lease might be taken, and nobody would know.
         match timeout(patience, store.claim(&everything.namespace, &owner, ttl)).await {
-            Ok(Ok(Some(lease))) if stop.is_stopped() => {
+            Ok(Ok(Some(lease))) => {
+                let tenure = Tenure::granted(&lease, asked, settings.margin());
+                let in_time = tenure.holds(Instant::now());
+                if in_time && !stop.is_stopped() {
+                    return Some((lease, asked));
+                }
+                if !in_time {
+                    settings.tell(&lease.workflow, Event::Fenced { epoch: lease.epoch });
+                }
                 // If that fails, others wait until it has run out.
                 let _ = timeout(patience, store.release(&lease)).await;
-                return None;
             }
-            Ok(Ok(Some(lease))) => return Some((lease, asked)),
             Ok(Ok(None)) => failures = 0,
             failed => {
                 failures += 1;
