@@ -25,7 +25,7 @@ use buttress_sim::probe::{
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
-    time::{Instant, advance, sleep, timeout},
+    time::{Instant, advance, sleep, sleep_until, timeout},
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 
@@ -540,4 +540,35 @@ async fn who_waits_while_a_stopped_leader_cannot_prove_its_lease_is_told_when_it
     assert_eq!(timeout(TICK, waiting).await.unwrap().unwrap(), fence);
     assert!(process.handle.is_leader());
     running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_granted_late_counts_from_the_question() {
+    let process = Process::new(&MemoryStore::new());
+    process.store.set(Fault::Silent);
+    let asked = Instant::now();
+    let _running = process.stand_until_death();
+    sleep(2 * SECOND).await;
+    process.store.set(Fault::None);
+    process.handle.wait_until_leader().await;
+    // No renewal is answered.
+    process.store.set(Fault::Silent);
+    // Thousands call at the moment at which it is over, each at a time of its own.
+    let end = asked + TTL - MARGIN - TICK;
+    let mut calls = Vec::new();
+    for number in 0..4_000_u64 {
+        let at = end - SECOND + Duration::from_micros(500 * number);
+        let service = process.layer.layer(service_fn(async |_: Led<()>| Ok::<_, Rejection>(())));
+        calls.push(tokio::spawn(async move {
+            sleep_until(at).await;
+            (Instant::now(), service.oneshot(Led::new(())).await.is_ok())
+        }));
+    }
+    let (mut let_in, mut refused) = (0, 0);
+    for call in calls {
+        let (at, is_in) = call.await.unwrap();
+        assert_eq!(is_in, at < end, "{:?} after the question", at - asked);
+        *(if is_in { &mut let_in } else { &mut refused }) += 1;
+    }
+    assert!(let_in > 1_900 && refused > 1_900, "{let_in} {refused}");
 }
