@@ -14,7 +14,7 @@ use std::{
 
 use buttress::{
     Event, LeaderHandle, LeaderLayer, Rejection, Teller, Verdict, Why,
-    leader::{FencingToken, Led},
+    leader::{FencingToken, Led, NAMESPACE},
     store::{
         Append, Claim, Digest, Entry, Journal, MemoryStore, Payload, Store, StoreError, WorkflowId,
     },
@@ -23,13 +23,16 @@ use buttress_sim::probe::{
     Act, Alarm, ProbeError, ProbeHandle, ProbeReply, ProbeRequest, ProbeService,
 };
 use tokio::{
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::JoinHandle,
-    time::{Instant, advance, sleep, timeout},
+    time::{Instant, advance, sleep, sleep_until, timeout},
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 
-use crate::faulty::{Fault, Faulty};
+use crate::{
+    faulty::{Fault, Faulty},
+    support::stoppable,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TTL: Duration = Duration::from_secs(9);
@@ -314,7 +317,7 @@ async fn a_campaign_that_is_shut_down_gives_the_office_back_and_ends() {
     stop.send(()).unwrap();
     ended.await.unwrap().unwrap();
     assert!(!a.handle.is_leader());
-    let office = WorkflowId::new("leaders", "default/scheduler");
+    let office = WorkflowId::new(NAMESPACE, "default/scheduler");
     assert_eq!(store.summary(&office).await.unwrap().unwrap().held, None);
     // With the store down it ends all the same, and in bounded time.
     for fault in [Fault::Down, Fault::Silent] {
@@ -359,7 +362,7 @@ async fn an_office_that_was_deleted_ends_the_campaign() {
     let a = Process::new(&store);
     let running = a.stand_until_death();
     a.handle.wait_until_leader().await;
-    store.delete(&WorkflowId::new("leaders", "default/scheduler")).await.unwrap();
+    store.delete(&WorkflowId::new(NAMESPACE, "default/scheduler")).await.unwrap();
     let ended = timeout(TTL, running).await.unwrap().unwrap();
     assert!(matches!(ended, Err(StoreError::Deleted { .. })));
     assert!(a.fence().await.is_err());
@@ -513,4 +516,59 @@ async fn the_answer_of_the_service_is_passed_on() {
     let failed = service.clone().oneshot(ProbeRequest::new(1)).await;
     assert_eq!(failed.unwrap_err(), ProbeError::Failed(Verdict::permanent()));
     assert_eq!(a.told().len(), 1, "only its election is told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_while_a_stopped_leader_cannot_prove_its_lease_is_told_when_it_can_again() {
+    let process = Process::new(&MemoryStore::new());
+    let stopped = watch::Sender::new(false);
+    let campaign = process.layer.campaign(pending());
+    let running = tokio::spawn(stoppable(campaign, stopped.subscribe()));
+    let fence = process.handle.wait_until_leader().await;
+    // A renewal is on its way when the process is stopped.
+    process.store.set(Fault::Silent);
+    sleep(TTL / 3 + TICK).await;
+    stopped.send(true).unwrap();
+    process.store.set(Fault::None);
+    sleep(TTL - MARGIN - TTL / 3).await;
+    assert!(!process.handle.is_leader());
+    let waiting = process.handle.clone();
+    let waiting = tokio::spawn(async move { waiting.wait_until_leader().await });
+    settle().await;
+    // It is answered late, and in time for the store.
+    stopped.send(false).unwrap();
+    assert_eq!(timeout(TICK, waiting).await.unwrap().unwrap(), fence);
+    assert!(process.handle.is_leader());
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_granted_late_counts_from_the_question() {
+    let process = Process::new(&MemoryStore::new());
+    process.store.set(Fault::Silent);
+    let asked = Instant::now();
+    let _running = process.stand_until_death();
+    sleep(2 * SECOND).await;
+    process.store.set(Fault::None);
+    process.handle.wait_until_leader().await;
+    // No renewal is answered.
+    process.store.set(Fault::Silent);
+    // Thousands call at the moment at which it is over, each at a time of its own.
+    let end = asked + TTL - MARGIN - TICK;
+    let mut calls = Vec::new();
+    for number in 0..4_000_u64 {
+        let at = end - SECOND + Duration::from_micros(500 * number);
+        let service = process.layer.layer(service_fn(async |_: Led<()>| Ok::<_, Rejection>(())));
+        calls.push(tokio::spawn(async move {
+            sleep_until(at).await;
+            (Instant::now(), service.oneshot(Led::new(())).await.is_ok())
+        }));
+    }
+    let (mut let_in, mut refused) = (0, 0);
+    for call in calls {
+        let (at, is_in) = call.await.unwrap();
+        assert_eq!(is_in, at < end, "{:?} after the question", at - asked);
+        *(if is_in { &mut let_in } else { &mut refused }) += 1;
+    }
+    assert!(let_in > 1_900 && refused > 1_900, "{let_in} {refused}");
 }

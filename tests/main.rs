@@ -13,6 +13,7 @@ mod faulty;
 mod graph;
 mod hedge;
 mod http;
+mod kills;
 mod leader;
 mod limit;
 mod postgres;

@@ -661,6 +661,26 @@ async fn a_tool_that_hangs_can_be_left_and_resumed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_a_tool_keeps_waiting_does_not_hold_up_the_others() {
+    let world = World::new();
+    world.flights.always(Luck::Hangs);
+    let saga = world.saga("a", RETRY);
+    for number in 0..40 {
+        assert!(
+            tokio::time::timeout(SECOND, saga.run(format!("s{number}"), trip())).await.is_err()
+        );
+    }
+    world.flights.always(None);
+    // One of them all the same.
+    world.flights.next([Luck::Hangs]);
+    assert!(tokio::time::timeout(60 * SECOND, saga.recover()).await.is_err());
+    assert_eq!(world.post.done().len(), 2 * 39);
+    let recovered = saga.recover().await.unwrap();
+    assert!(matches!(&recovered[..], [(_, Ok(report))] if report.outcome == Outcome::Completed));
+    assert_eq!(world.flights.done().len(), 40);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_keeps_the_lease_itself() {
     let world = World::new();
     world.hotels.takes(SECOND);

@@ -5,6 +5,7 @@
 mod chaos;
 mod ends;
 mod leases;
+mod within;
 
 use std::{
     fmt,
@@ -22,7 +23,7 @@ use buttress::{
     store::{Journal, MemoryStore, Store, WorkflowId},
 };
 use buttress_flow::worker::{
-    State, Status, Submitted, Task, WorkError, Worker, result, status, submit, wait,
+    HOUSEKEEPING, State, Status, Submitted, Task, WorkError, Worker, result, status, submit, wait,
 };
 use serde::Serialize;
 use tokio::{
@@ -247,7 +248,24 @@ async fn one_of_the_idle_slots_asks_for_all() {
     let _running = process.start(double);
     sleep(20 * POLL).await;
     let claims = process.store.asked("claim");
-    assert!((19..=22).contains(&claims), "{claims}");
+    assert!((21..=41).contains(&claims), "{claims}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_that_were_started_together_do_not_ask_together() {
+    let store = MemoryStore::new();
+    let (one, other) = (Process::new(&store), Process::new(&store));
+    let _running = (one.start(double), other.start(double));
+    let (mut together, mut before) = (0, [0, 0]);
+    for _ in 0..50_000 {
+        sleep(TICK).await;
+        let asked = [&one, &other].map(|process| process.store.asked("claim"));
+        together += u32::from(asked[0] > before[0] && asked[1] > before[1]);
+        before = asked;
+    }
+    // The first time they cannot help it.
+    assert!(together < 10, "{together} times of {before:?}");
+    assert!(before.iter().all(|times| (101..=201).contains(times)), "{before:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -267,7 +285,70 @@ async fn one_of_the_workers_prunes_every_hour() {
     assert_eq!(pruned, 6, "at the start, and after each hour");
     assert_eq!(status(&journal, "a").await, Ok(None));
     assert_eq!(
-        store.summary(&WorkflowId::new("workers", "shop")).await.unwrap().unwrap().latest,
+        store.summary(&WorkflowId::new(HOUSEKEEPING, "shop")).await.unwrap().unwrap().latest,
         0
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_no_time_starts_nothing_and_does_not_spin() {
+    let store = MemoryStore::new();
+    let journal = desk(&store);
+    submit(&journal, "a", &7_u64).await.unwrap();
+    let faulty = Faulty::new(store.clone());
+    let journal = Journal::new(faulty.clone()).ttl(Duration::ZERO).namespace("shop");
+    let worker = Worker::new(journal).poll(POLL);
+    let handler = async |_: Task| -> Result<(), Failure> { panic!("it is not held") };
+    let running = worker.run(handler, std::future::pending());
+    let counting = async {
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        faulty.asked("claim")
+    };
+    let claims = tokio::select! {
+        biased;
+        claims = counting => claims,
+        () = running => unreachable!("a worker does not end by itself"),
+    };
+    assert!(claims < 10, "{claims}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_of_one_name_share_thousands_of_workflows_in_the_order_they_came() {
+    const ORDERS: u64 = 2_000;
+    let store = MemoryStore::new();
+    let journal = desk(&store);
+    for n in 0..ORDERS {
+        submit(&journal, format!("order-{n}"), &n).await.unwrap();
+        sleep(TICK).await;
+    }
+    let (started, running) = (Mutex::new(Vec::new()), AtomicU32::new(0));
+    let handler = async |task: Task| {
+        started.lock().unwrap().push(task.input::<u64>()?);
+        let now = running.fetch_add(1, Ordering::Relaxed);
+        assert!(now < 32, "two workers, sixteen each");
+        sleep(SECOND).await;
+        running.fetch_sub(1, Ordering::Relaxed);
+        Ok::<_, Failure>(())
+    };
+    let worker = Worker::new(Journal::new(store.clone()).owner("one").ttl(TTL).namespace("shop"))
+        .concurrency(NonZeroU32::new(16).unwrap())
+        .poll(POLL);
+    let other = worker.clone();
+    let start = Instant::now();
+    let waiting = async {
+        for n in 0..ORDERS {
+            wait::<()>(&journal, format!("order-{n}"), POLL).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = worker.run(handler, std::future::pending()) => unreachable!("it does not end"),
+        () = other.run(handler, std::future::pending()) => unreachable!("it does not end"),
+        () = waiting => {}
+    }
+    assert!(start.elapsed() < SECOND * (ORDERS as u32 / 32 + 3), "{:?}", start.elapsed());
+    let started = started.into_inner().unwrap();
+    assert_eq!(started.len(), ORDERS as usize);
+    assert!(started.is_sorted(), "{started:?}");
 }

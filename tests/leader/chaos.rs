@@ -1,10 +1,8 @@
 //! Several candidates over a store that fails, in processes that are stopped and die.
 
 use proptest::{prelude::*, test_runner::Config};
-use tokio::sync::watch;
 
 use super::*;
-use crate::support::stoppable;
 
 /// What happens to one of the processes.
 #[derive(Clone, Copy, Debug)]

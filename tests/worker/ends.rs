@@ -257,3 +257,91 @@ async fn a_damaged_input_ends_the_workflow_and_a_damaged_count_does_not() {
     // The newest that is intact counts.
     assert!(told.iter().any(|event| matches!(event, Event::Claimed { attempt: 2, .. })));
 }
+
+/// What cannot be told and cannot be written.
+struct Rude;
+
+impl fmt::Display for Rude {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("it has no words")
+    }
+}
+
+impl Fault for Rude {
+    fn verdict(&self) -> Verdict {
+        Verdict::transient()
+    }
+}
+
+impl Serialize for Rude {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("it has no shape")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_or_an_error_that_panics_takes_nobody_with_it() {
+    let store = MemoryStore::new();
+    let journal = desk(&store);
+    for name in ["words", "shape"] {
+        submit(&journal, name, name).await.unwrap();
+    }
+    let process = Process::new(&store).set(|worker| worker.attempts(2));
+    let handler = async |task: Task| match task.id() {
+        "words" => Err(Rude),
+        _ => Ok(Rude),
+    };
+    let running = process.worker.run(handler, std::future::pending());
+    let waiting = async {
+        for name in ["words", "shape"] {
+            let failed = wait::<u32>(&journal, name, POLL).await.unwrap_err().to_string();
+            assert!(failed.contains("the handler panicked: it has no"), "{failed}");
+        }
+    };
+    tokio::select! {
+        () = running => unreachable!("a worker does not end by itself"),
+        () = waiting => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_while_a_shutdown_comes_is_given_back() {
+    let store = MemoryStore::new();
+    let journal = desk(&store);
+    submit(&journal, "a", &7_u64).await.unwrap();
+    let process = Process::new(&store);
+    process.store.set(crate::faulty::Fault::Silent);
+    let started = Arc::new(AtomicU32::new(0));
+    let starts = started.clone();
+    let (stop, ended) = process.start(move |task: Task| {
+        starts.fetch_add(1, Ordering::Relaxed);
+        double(task)
+    });
+    settle().await;
+    stop.send(()).unwrap();
+    settle().await;
+    // Now the store answers: the workflow was taken.
+    process.store.set(crate::faulty::Fault::None);
+    timeout(TICK, ended).await.unwrap().unwrap();
+    assert_eq!(started.load(Ordering::Relaxed), 0);
+    let stands = status(&journal, "a").await.unwrap().unwrap();
+    assert_eq!((stands.state, stands.attempts), (State::Waiting { backoff: None }, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_leases_of_those_who_clean_up_are_no_work() {
+    let store = MemoryStore::new();
+    let started = AtomicU32::new(0);
+    let handler = async |_: Task| {
+        started.fetch_add(1, Ordering::Relaxed);
+        Ok::<_, Failure>(())
+    };
+    let worker = |namespace: &str| {
+        Worker::new(Journal::new(store.clone()).namespace(namespace).ttl(TTL)).poll(60 * SECOND)
+    };
+    // One that cleaned and died, and one that has an obvious name.
+    let (cleans, works) = (worker("shop"), worker("workers").housekeeping(None));
+    timeout(SECOND, cleans.run(handler, std::future::pending())).await.unwrap_err();
+    timeout(3 * 3_600 * SECOND, works.run(handler, std::future::pending())).await.unwrap_err();
+    assert_eq!(started.load(Ordering::Relaxed), 0);
+}

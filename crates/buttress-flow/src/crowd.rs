@@ -46,6 +46,27 @@ impl<T> Crowd<T> {
     }
 }
 
+/// What futures come to of which some are under way at a time, in no order. Those that wait for somebody who
+/// is down should not keep the others waiting.
+pub(crate) async fn side_by_side<T>(
+    futures: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    const MOST: usize = 16;
+    let mut waiting = futures.into_iter();
+    let (mut done, mut under_way) = (Vec::new(), Crowd::new());
+    loop {
+        while under_way.len() < MOST
+            && let Some(future) = waiting.next()
+        {
+            under_way.push(future);
+        }
+        match under_way.next().await {
+            Some(result) => done.push(result),
+            None => return done,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

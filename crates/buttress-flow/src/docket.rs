@@ -190,9 +190,12 @@ impl Docket {
         Ok(found.map(|found| found.record.record))
     }
 
-    /// Writes the end, with which the workflow is finished.
+    /// Writes the end. The workflow is finished with it, unless it is somebody else's, such as a worker's, who has
+    /// something to write yet.
     pub(crate) async fn close(&self, end: &Ticket, payload: Vec<u8>) -> Result<(), StoreError> {
-        self.store().complete(end, entry(payload).finish()).await.map(drop)
+        let entry = entry(payload);
+        let entry = if self.journal.lease().is_none() { entry.finish() } else { entry };
+        self.store().complete(end, entry).await.map(drop)
     }
 
     pub(crate) async fn renew(&self, lease: &Lease) -> Result<(), StoreError> {

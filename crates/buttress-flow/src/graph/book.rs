@@ -64,6 +64,9 @@ impl Book {
             .map_err(|error| Halt::Unwritable { step: step(), message: error.to_string() })?;
         let codec = Codec::<S>::number(&Json);
         let entry = Entry::done(Payload { codec, schema: self.schema, bytes });
+        // Under a lease that was given to us, the workflow is somebody else's, such as a worker's, who has
+        // something to write yet.
+        let ends = ends && self.journal.lease().is_none();
         let entry = if ends { entry.finish() } else { entry };
         match self.journal.store().complete(ticket, entry).await {
             Ok(Settled { ours: true, .. }) => Ok(state),

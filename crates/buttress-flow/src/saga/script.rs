@@ -17,6 +17,7 @@ use super::{
     report::{Refused, Report},
 };
 use crate::{
+    crowd::side_by_side,
     docket::{self, Docket, Hold, TakenUp, parse, write},
     patience::Patience,
     voice::Voice,
@@ -232,21 +233,28 @@ where
         self.take_up(self.docket.workflow(&id.into())).await
     }
 
-    /// Goes on with all sagas of this kind that are not over and that nobody is at, one after the other.
+    /// Goes on with all sagas of this kind that are not over and that nobody is at, several side by side.
     ///
-    /// To be called at start, and now and then.
+    /// To be called at start, and now and then. It ends when each has come to its end, or as far as it gets: put a
+    /// [timeout](buttress::TimeoutLayer) around a tool that may never answer.
     ///
     /// # Errors
     /// If the store cannot list what there is.
-    pub async fn recover(&self) -> Result<Vec<(String, Result<Report<S>, Refused>)>, StoreError> {
-        let mut recovered = Vec::new();
-        for workflow in self.docket.unfinished().await? {
-            let id = workflow.workflow.to_string();
-            match self.take_up(workflow).await {
-                Err(Refused::Unknown | Refused::InFlight | Refused::Held { .. }) => {}
-                result => recovered.push((id, result)),
-            }
-        }
+    pub async fn recover(&self) -> Result<Vec<(String, Result<Report<S>, Refused>)>, StoreError>
+    where
+        Phase: 'static,
+    {
+        let unfinished = self.docket.unfinished().await?.into_iter();
+        let taken_up = side_by_side(unfinished.map(|workflow| {
+            let (saga, id) = (self.clone(), workflow.workflow.to_string());
+            async move { (id, saga.take_up(workflow).await) }
+        }));
+        let mut recovered = taken_up.await;
+        let nobodys = |refused: &Refused| {
+            matches!(refused, Refused::Unknown | Refused::InFlight | Refused::Held { .. })
+        };
+        recovered.retain(|(_, result)| !result.as_ref().is_err_and(nobodys));
+        recovered.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(recovered)
     }
 

@@ -18,11 +18,11 @@ use super::{
     protocol::{MOST, Outcome, State},
     report::{Refused, Report},
 };
-use crate::{crowd::Crowd, patience::Patience, voice::Voice};
-
-/// How many unfinished transactions are recovered side by side: those that wait for a participant
-/// that is down should not keep the others waiting.
-const SIDE_BY_SIDE: usize = 16;
+use crate::{
+    crowd::{Crowd, side_by_side},
+    patience::Patience,
+    voice::Voice,
+};
 
 /// Brings several participants to one outcome. See the [module](super).
 pub struct Coordinator<P> {
@@ -177,20 +177,10 @@ impl<P: Send + 'static> Coordinator<P> {
     /// # Errors
     /// If the store cannot list what there is. What goes wrong with one transaction is in its report.
     pub async fn recover(&self) -> Result<Vec<Report>, StoreError> {
-        let mut waiting = self.log.unfinished().await?.into_iter();
-        let (mut reports, mut under_way) = (Vec::new(), Crowd::new());
-        loop {
-            while under_way.len() < SIDE_BY_SIDE
-                && let Some(workflow) = waiting.next()
-            {
-                under_way.push(self.clone().finish(workflow));
-            }
-            match under_way.next().await {
-                Some(report) => reports.extend(report),
-                None => break,
-            }
-        }
-        reports.sort_by(|one: &Report, other| one.id.cmp(&other.id));
+        let unfinished = self.log.unfinished().await?.into_iter();
+        let finished = side_by_side(unfinished.map(|workflow| self.clone().finish(workflow))).await;
+        let mut reports: Vec<Report> = finished.into_iter().flatten().collect();
+        reports.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(reports)
     }
 

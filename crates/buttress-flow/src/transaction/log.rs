@@ -82,7 +82,7 @@ impl Log {
         parse(&self.docket.once(lease, DECISION, mark(), word.to_vec()).await?)
     }
 
-    /// Writes the end, with which the workflow is finished.
+    /// Writes the end.
     pub(super) async fn close(&self, end: &Ticket, closing: Vec<u8>) -> Result<(), StoreError> {
         self.docket.close(end, closing).await
     }

@@ -52,7 +52,7 @@
 //! [fork](buttress::store::Store::fork) it under another name at the last version before its result.
 //!
 //! # Defaults
-//! Four workflows at once, a look for work every second, 10 attempts with a backoff of 1 s doubled up to 5 min,
+//! Four workflows at once, a look for work every second or sooner, 10 attempts with a backoff of 1 s doubled up to 5 min,
 //! 30 s of grace, pruning every hour. Leases are as long as the [journal's](buttress::store::Journal::ttl), 30 s, and
 //! relied upon for nine tenths of that.
 //!

@@ -10,7 +10,7 @@ use std::{
 
 use buttress::{
     Backoff, Event, Fault, Observe, Random, Teller, Tracing,
-    store::{Journal, Lease, Store, StoreError, WorkflowId},
+    store::{Journal, Lease, Store, StoreError, Tenure, WorkflowId},
 };
 use serde::Serialize;
 use tokio::{
@@ -21,7 +21,7 @@ use tokio::{
 use super::{Task, slots::Slots, turn::Turn};
 
 /// The namespace of the leases by which workers agree who cleans up.
-pub const HOUSEKEEPING: &str = "workers";
+pub const HOUSEKEEPING: &str = "buttress.workers";
 
 /// Takes up workflows of a namespace and does them. See the [module](super).
 #[derive(Clone, Debug)]
@@ -95,7 +95,10 @@ impl Worker {
         self.set(|settings| settings.concurrency = workflows)
     }
 
-    /// Sets how often it looks for work while there is none; 1 s by default.
+    /// Sets after how long it looks for work again, at the latest, while there is none; 1 s by default.
+    ///
+    /// It waits for half of that at least, and for how much more is drawn each time, so that workers which were
+    /// started together do not ask the store together.
     #[must_use]
     pub fn poll(self, interval: Duration) -> Self {
         self.set(|settings| settings.poll = interval.max(Duration::from_millis(1)))
@@ -138,7 +141,7 @@ impl Worker {
         self.set(|settings| settings.prune = interval)
     }
 
-    /// Sets where the jitter of the backoff comes from.
+    /// Sets where the jitter of the backoff and of the looks for work comes from.
     #[must_use]
     pub fn random(self, random: Random) -> Self {
         self.set(|settings| settings.random = random)
@@ -231,7 +234,18 @@ async fn next(settings: &Settings, door: &Mutex<()>, stop: &Stop) -> Option<(Lea
         let mut pause = settings.poll;
         // Not dropped at the shutdown: a lease might be taken, and nobody would know.
         match timeout(patience, store.claim(&everything.namespace, &owner, ttl)).await {
-            Ok(Ok(Some(lease))) => return Some((lease, asked)),
+            Ok(Ok(Some(lease))) => {
+                let tenure = Tenure::granted(&lease, asked, settings.margin());
+                let in_time = tenure.holds(Instant::now());
+                if in_time && !stop.is_stopped() {
+                    return Some((lease, asked));
+                }
+                if !in_time {
+                    settings.tell(&lease.workflow, Event::Fenced { epoch: lease.epoch });
+                }
+                // If that fails, others wait until it has run out.
+                let _ = timeout(patience, store.release(&lease)).await;
+            }
             Ok(Ok(None)) => failures = 0,
             failed => {
                 failures += 1;
@@ -241,11 +255,11 @@ async fn next(settings: &Settings, door: &Mutex<()>, stop: &Stop) -> Option<(Lea
                 };
                 settings.tell(&everything, Event::StoreFailed { attempt: failures, verdict });
                 // A lease may have been taken without our knowing. Others, who get answers, come first.
-                pause = settings.poll.saturating_mul(1 << failures.min(16)).min(ttl / 3);
-                pause = pause.mul_f64(0.5 + 0.5 * settings.random.unit()).max(settings.poll);
+                pause = pause.saturating_mul(1 << failures.min(16)).min(ttl / 3).max(pause);
             }
         }
-        stop.pause(pause).await;
+        // Processes that were started together must not ask together for ever.
+        stop.pause(pause.mul_f64(0.5 + 0.5 * settings.random.unit())).await;
     }
     None
 }

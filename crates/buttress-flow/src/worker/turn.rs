@@ -331,18 +331,23 @@ where
     T: Serialize,
     E: Fault + Display,
 {
-    // In a block, so that a handler that panics before its future is there is caught too.
-    let mut work = pin!(async { handler(task).await });
+    // In a block, so that whatever of the user's code panics is caught: the handler before its future is
+    // there, the future, its result or error when it is looked at.
+    let mut work = pin!(async {
+        match handler(task).await {
+            Ok(value) => match paper::write("result", &value) {
+                Ok(payload) => Ending::Done(payload),
+                Err(error) => failed(&error),
+            },
+            Err(error) => failed(&error),
+        }
+    });
     let mut patience = pin!(async {
         stop.stopped().await;
         sleep(grace).await;
     });
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
-        Ok(Poll::Ready(Ok(value))) => Poll::Ready(match paper::write("result", &value) {
-            Ok(payload) => Ending::Done(payload),
-            Err(error) => failed(&error),
-        }),
-        Ok(Poll::Ready(Err(error))) => Poll::Ready(failed(&error)),
+        Ok(Poll::Ready(ending)) => Poll::Ready(ending),
         Ok(Poll::Pending) => patience.as_mut().poll(cx).map(|()| Ending::Interrupted),
         Err(panic) => Poll::Ready(Ending::Failed {
             verdict: Verdict::unknown(),

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The namespace of the leases of offices.
-pub const NAMESPACE: &str = "leaders";
+pub const NAMESPACE: &str = "buttress.leaders";
 
 /// Lets calls in while this process leads. See the [module](super).
 #[derive(Clone)]

@@ -157,10 +157,17 @@ impl Office {
     pub(super) fn extend(&self, tenure: Tenure) {
         let mut seat = self.seat();
         seat.trouble = None;
+        let mut lapsed = false;
         if let Some((ours, _)) = &mut seat.ours
             && ours.epoch() == tenure.epoch()
         {
+            lapsed = !ours.holds(Instant::now());
             *ours = tenure;
+        }
+        drop(seat);
+        if lapsed {
+            // Who asked meanwhile was told that nobody leads here, and waits.
+            self.epoch.send_replace(Some(tenure.epoch()));
         }
     }
 
