@@ -115,12 +115,17 @@ impl<R: Serialize> Keyed for Step<R> {
 /// A digest of a value that does not depend on the order in which maps happen to be.
 ///
 /// Made of its JSON with the keys of all maps sorted. (The order of a `HashSet` cannot be mended: it
-/// is a list in JSON. Use a `BTreeSet`.) What cannot be put into JSON has the digest of its error.
+/// is a list in JSON. Use a `BTreeSet`. The same goes for maps beside integers of more than 64 bits.)
+/// What cannot be put into JSON has the digest of its error.
 pub fn fingerprint<T: Serialize + ?Sized>(value: &T) -> Digest {
     let mut bytes = Vec::new();
     match serde_json::to_value(value) {
         Ok(value) => canonical(&value, &mut bytes),
-        Err(error) => bytes.extend_from_slice(error.to_string().as_bytes()),
+        // A `Value` has no room for some numbers that JSON has.
+        Err(_) => match serde_json::to_vec(value) {
+            Ok(json) => bytes = json,
+            Err(error) => bytes.extend_from_slice(error.to_string().as_bytes()),
+        },
     }
     Digest::of(&bytes)
 }
@@ -181,5 +186,7 @@ mod tests {
                 assert_ne!(fingerprint(one), fingerprint(other), "{one} {other}");
             }
         }
+        assert_ne!(fingerprint(&u128::MAX), fingerprint(&(u128::MAX - 1)));
+        assert_ne!(fingerprint(&i128::MIN), fingerprint(&u128::MAX));
     }
 }
