@@ -12,6 +12,7 @@ use buttress::{
     store::{Damage, Journal, MemoryStore, Retention, Store, StoreError, TroubleKind, WorkflowId},
 };
 use buttress_flow::state::{Checkpoints, Every, Listed, Periodic, StateError};
+use buttress_store::RedbStore;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -225,6 +226,49 @@ async fn an_answer_that_is_lost_is_looked_up() {
     assert!(poll_once(Box::pin(slow.save(&4, Value::Null)).as_mut()).await.is_pending());
     checkpoints.save(&5, Value::Null).await.unwrap();
     assert_eq!(slow.save(&6, Value::Null).await, Err(stale(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_save_that_was_given_up_and_is_made_late_is_followed_as_well() {
+    let store = Moody::new(SECOND);
+    let mut checkpoints = Checkpoints::<u32>::new(store.clone(), "agent");
+    checkpoints.save(&1, Value::Null).await.unwrap();
+    // Two are given up, of which the first is made while the third is under way.
+    store.expect([Mood::Lingers, Mood::Lingers]);
+    for state in [2, 3] {
+        assert!(
+            poll_once(Box::pin(checkpoints.save(&state, Value::Null)).as_mut()).await.is_pending()
+        );
+    }
+    sleep(SECOND * 3 / 2).await;
+    assert_eq!(checkpoints.save(&4, Value::Null).await, Ok(3));
+    assert_eq!(saved(&store.inner).await, [1, 2, 4]);
+    assert_eq!(checkpoints.latest().await.unwrap().unwrap().parent, Some(2));
+
+    // One that is made late is not taken for another's, nor another's for it.
+    store.expect([Mood::Lingers]);
+    assert!(poll_once(Box::pin(checkpoints.save(&5, Value::Null)).as_mut()).await.is_pending());
+    let mut other = open::<u32>(&store.inner);
+    other.recover().await.unwrap();
+    other.save(&6, Value::Null).await.unwrap();
+    sleep(3 * SECOND).await;
+    assert_eq!(checkpoints.save(&7, Value::Null).await, Err(stale(4)));
+    assert_eq!(saved(&store.inner).await, [1, 2, 4, 6]);
+}
+
+/// Over a file, whose writer goes on with what it has taken.
+#[tokio::test]
+async fn saves_that_are_given_up_do_not_make_the_next_one_stale() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RedbStore::open(directory.path().join("agent.redb")).unwrap();
+    let mut checkpoints = Checkpoints::new(store, "agent");
+    for state in 1..=30_u32 {
+        for _ in 0..state % 4 {
+            let _ = poll_once(Box::pin(checkpoints.save(&state, Value::Null)).as_mut()).await;
+        }
+        checkpoints.save(&state, Value::Null).await.unwrap();
+    }
+    assert_eq!(checkpoints.latest().await.unwrap().unwrap().state, 30);
 }
 
 #[tokio::test(start_paused = true)]

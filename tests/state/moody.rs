@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     fmt,
+    future::pending,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -20,6 +21,8 @@ pub(crate) enum Mood {
     Refuses,
     /// It is done, and the answer is lost.
     Forgets,
+    /// It is done twice as late, whoever waits for it or not, and never answered.
+    Lingers,
 }
 
 #[derive(Clone)]
@@ -54,6 +57,14 @@ fn away() -> StoreError {
 impl Store for Moody {
     fn append(&self, append: Append) -> Pending<'_, Sealed> {
         let mood = self.moods.lock().unwrap().pop_front();
+        if let Some(Mood::Lingers) = mood {
+            let Self { inner, takes, .. } = self.clone();
+            tokio::spawn(async move {
+                sleep(2 * takes).await;
+                inner.append(append).await
+            });
+            return Box::pin(pending());
+        }
         Box::pin(async move {
             sleep(self.takes).await;
             if let Some(Mood::Refuses) = mood {

@@ -30,9 +30,8 @@ pub struct Checkpoints<T> {
     schema: u32,
     observe: Arc<dyn Observe>,
     base: Base,
-    /// Marks saves as ours, for when an answer of the store is lost: a random number.
-    mark: u64,
-    saves: u64,
+    /// Marks saves as ours, for when an answer of the store is lost.
+    mark: Digest,
     state: PhantomData<fn(T) -> T>,
 }
 
@@ -43,8 +42,8 @@ struct Base {
     newest: u64,
     /// The version that the state was made from.
     parent: Option<u64>,
-    /// The mark of a save whose answer was not heard.
-    unheard: Option<Digest>,
+    /// Whether a save was begun since whose answer was not heard. It may yet be made.
+    unheard: bool,
 }
 
 /// A version that was loaded.
@@ -119,6 +118,8 @@ impl<T> Checkpoints<T> {
     pub fn new(journal: impl Into<Journal>, subject: impl Into<Arc<str>>) -> Self {
         let journal = journal.into();
         let subject = journal.workflow(subject);
+        let random = RandomState::new().hash_one(()).to_le_bytes();
+        let mark = Digest::of_parts(&[journal.owner_name().as_bytes(), &random]);
         Self {
             journal,
             subject,
@@ -126,8 +127,7 @@ impl<T> Checkpoints<T> {
             schema: 1,
             observe: Arc::new(Tracing),
             base: Base::default(),
-            mark: RandomState::new().hash_one(()),
-            saves: 0,
+            mark,
             state: PhantomData,
         }
     }
@@ -212,48 +212,64 @@ impl<T> Checkpoints<T> {
 
     /// Writes a version.
     pub(super) async fn commit(&mut self, Draft(bytes): Draft) -> Result<u64, StateError> {
-        if let Some(mark) = self.base.unheard {
-            self.listen(mark).await?;
-        }
-        let claim = self.journal.claim(&self.subject, false)?;
-        self.saves += 1;
-        let mark = [self.mark.to_le_bytes(), self.saves.to_le_bytes()].concat();
-        let mark = Digest::of_parts(&[self.journal.owner_name().as_bytes(), &mark]);
         let payload = Payload { codec: Payload::JSON, schema: self.schema, bytes };
-        let append = Append {
+        if self.base.unheard {
+            self.listen().await?;
+        }
+        loop {
+            let before = self.base;
+            let append = self.append(payload.clone())?;
+            // From here on, until there is an answer, it may be saved or not: dropped or failed.
+            self.base.unheard = true;
+            let error = match self.journal.store().append(append).await {
+                Ok(Sealed { record, .. }) => {
+                    let version = record.version;
+                    self.base = Base { newest: version, parent: Some(version), unheard: false };
+                    self.tell(Event::Recorded { attempt: 1, version });
+                    return Ok(version);
+                }
+                Err(error) => error,
+            };
+            match error {
+                StoreError::Engine(_) => {}
+                // An earlier one was made only now.
+                StoreError::Stale { .. } if before.unheard => {
+                    self.listen().await?;
+                    if self.base.newest != before.newest {
+                        continue;
+                    }
+                }
+                StoreError::Fenced { epoch, .. } => {
+                    self.base = before;
+                    self.tell(Event::Fenced { epoch });
+                }
+                _ => self.base = before,
+            }
+            return Err(error.into());
+        }
+    }
+
+    fn append(&self, payload: Payload) -> Result<Append, StoreError> {
+        Ok(Append {
             workflow: self.subject.clone(),
             step: self.step.clone(),
-            claim,
+            claim: self.journal.claim(&self.subject, false)?,
             expect: Some(self.base.newest),
             parent: self.base.parent,
-            fingerprint: mark,
+            fingerprint: self.mark,
             entry: Entry::state(payload),
-        };
-        // From here on, until there is an answer, it may be saved or not: dropped or failed.
-        self.base.unheard = Some(mark);
-        let appended = self.journal.store().append(append).await;
-        if let Err(StoreError::Fenced { epoch, .. }) = &appended {
-            self.tell(Event::Fenced { epoch: *epoch });
-        }
-        if !matches!(appended, Err(StoreError::Engine(_))) {
-            self.base.unheard = None;
-        }
-        let version = appended?.version;
-        self.base = Base { newest: version, parent: Some(version), unheard: None };
-        self.tell(Event::Recorded { attempt: 1, version });
-        Ok(version)
+        })
     }
 
     /// Finds out whether a save was made whose answer was not heard.
-    async fn listen(&mut self, mark: Digest) -> Result<(), StateError> {
+    async fn listen(&mut self) -> Result<(), StateError> {
         let found = match self.journal.store().latest(&self.subject, Some(&self.step)).await {
             // What it was cannot be told any more; whoever wrote it, it is there to be followed or not.
             Err(StoreError::Corrupt { .. }) => None,
             found => found?,
         };
-        self.base.unheard = None;
         if let Some(Found { record, newest, .. }) = found
-            && record.fingerprint == mark
+            && record.fingerprint == self.mark
             && record.version == newest
         {
             self.base.newest = newest;
@@ -287,7 +303,7 @@ impl<T: Serialize + DeserializeOwned> Checkpoints<T> {
             return Ok(None);
         };
         let saved = self.read(&record, skipped)?;
-        self.base = Base { newest, parent: Some(record.version), unheard: None };
+        self.base = Base { newest, parent: Some(record.version), unheard: false };
         Ok(Some(saved))
     }
 
@@ -340,7 +356,7 @@ impl<T: Serialize + DeserializeOwned> Checkpoints<T> {
             Err(StateError::Store(StoreError::Corrupt { version: Some(newest), .. })) => newest,
             Err(error) => return Err(error),
         };
-        Ok(Base { newest, parent: None, unheard: None })
+        Ok(Base { newest, parent: None, unheard: false })
     }
 
     /// Saves a state, with whatever is to be said about it, and returns its version.
