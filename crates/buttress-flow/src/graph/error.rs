@@ -166,6 +166,13 @@ pub enum RunError {
         /// The label.
         label: String,
     },
+    /// The graph has changed since the run began, and does not come to what was done then any more.
+    Changed {
+        /// The graph.
+        graph: Name,
+        /// The node or branch that was recorded, and after `#` at which visit, if not the first.
+        step: String,
+    },
 }
 
 impl RunError {
@@ -185,6 +192,7 @@ impl RunError {
             Self::TooOften { node, .. } | Self::TooMany { node, .. } | Self::NoWay { node, .. } => {
                 return node.to_string();
             }
+            Self::Changed { step, .. } => return step.clone(),
         };
         match Self::of(cause.error()) {
             Some(inner) => format!("{}/{}", cause.who(), inner.path()),
@@ -232,6 +240,11 @@ impl fmt::Display for RunError {
             Self::NoWay { graph, node, label } => {
                 write!(f, "no edge out of node `{node}` of graph `{graph}` is labelled `{label}`")
             }
+            Self::Changed { graph, step } => write!(
+                f,
+                "graph `{graph}` has changed since the run began: `{step}` was recorded, and is not \
+                 on its way any more"
+            ),
         }
     }
 }
@@ -242,21 +255,25 @@ impl Error for RunError {
         match self {
             Self::Node { cause, .. } => Some(cause.error()),
             Self::Branches { causes } => causes.iter().next().map(Cause::error),
-            Self::TooOften { .. } | Self::TooMany { .. } | Self::NoWay { .. } => None,
+            Self::TooOften { .. }
+            | Self::TooMany { .. }
+            | Self::NoWay { .. }
+            | Self::Changed { .. } => None,
         }
     }
 }
 
 impl Fault for RunError {
     /// Of a node, what its error means; of several branches, the most hopeful; a bound that was
-    /// reached, or a label without an edge, would be so again.
+    /// reached, a label without an edge, or a graph that has changed, would be so again.
     fn verdict(&self) -> Verdict {
         match self {
             Self::Node { cause, .. } => cause.verdict(),
             Self::Branches { causes } => causes.verdict(),
-            Self::TooOften { .. } | Self::TooMany { .. } | Self::NoWay { .. } => {
-                Verdict::permanent().with_effect(Effect::Maybe)
-            }
+            Self::TooOften { .. }
+            | Self::TooMany { .. }
+            | Self::NoWay { .. }
+            | Self::Changed { .. } => Verdict::permanent().with_effect(Effect::Maybe),
         }
     }
 }

@@ -128,6 +128,15 @@ impl Plan {
         if flaws.is_empty() { Ok(plan) } else { Err(flaws) }
     }
 
+    /// The name of where an edge leads.
+    pub(super) fn label(&self, target: Target) -> Name {
+        let spot = match target {
+            Target::Node(place) => self.spots.get(place),
+            Target::End => None,
+        };
+        spot.map_or(Name::new(END), |spot| spot.name.clone())
+    }
+
     /// Nodes that no path from the start leads to, and those from which none leads to the end.
     fn dead_ends(&self) -> Vec<Flaw> {
         let mut reached = vec![false; self.spots.len()];

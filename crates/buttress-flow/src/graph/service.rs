@@ -174,7 +174,7 @@ where
 
     fn call(&mut self, state: S) -> RunFuture<S, E> {
         let (graph, follow) = (self.name().clone(), self.inner.follow.clone());
-        let run = Context { graph, workflow: "".into(), follow };
+        let run = Context { graph, workflow: "".into(), follow, trail: None };
         RunFuture(self.inner.runner.whole(Arc::new(run), state))
     }
 }
