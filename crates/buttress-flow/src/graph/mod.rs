@@ -149,6 +149,7 @@ mod draft;
 mod durable;
 mod error;
 mod fan;
+mod flaw;
 mod mermaid;
 mod node;
 mod outline;
@@ -161,8 +162,9 @@ mod walk;
 pub use self::{
     draft::Draft,
     durable::{DurableFuture, DurableGraph, Run},
-    error::{Flaw, GraphError, RunError},
+    error::RunError,
     fan::FanOut,
+    flaw::{Flaw, GraphError},
     node::BoxNode,
     progress::{Follow, News, Progress, Tracing},
     service::{Graph, RunFuture},

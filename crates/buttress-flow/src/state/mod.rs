@@ -58,10 +58,13 @@ mod checkpoints;
 mod error;
 mod every;
 mod periodic;
+mod save;
+mod version;
 
 pub use self::{
-    checkpoints::{Checkpoints, Listed, Saved},
+    checkpoints::Checkpoints,
     error::StateError,
     every::Every,
     periodic::{Periodic, Saver},
+    version::{Listed, Saved},
 };

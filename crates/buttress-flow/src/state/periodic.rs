@@ -15,7 +15,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Checkpoints, Every, StateError,
-    checkpoints::{Draft, encode},
+    version::{Draft, encode},
 };
 
 /// The side of the work: told of each step, it has the state saved every so often.
