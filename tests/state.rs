@@ -11,11 +11,15 @@ use buttress::{
     Event, Teller,
     store::{Damage, Journal, MemoryStore, Retention, Store, StoreError, TroubleKind, WorkflowId},
 };
-use buttress_flow::state::{Checkpoints, Every, Listed, Periodic, StateError};
+use buttress_flow::{
+    state::{Checkpoints, Every, Listed, Periodic, StateError},
+    worker::{Task, Worker, submit, wait},
+};
 use buttress_store::RedbStore;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
+use tower::BoxError;
 
 use self::moody::{Mood, Moody};
 use crate::support::poll_once;
@@ -203,6 +207,50 @@ async fn what_cannot_be_written_changes_nothing() {
     let unwritable = open::<Odd>(&store).save(&odd, Value::Null).await.unwrap_err();
     assert!(matches!(unwritable, StateError::Unwritable { .. }), "{unwritable}");
     assert_eq!(store.summary(&subject()).await.unwrap(), None);
+
+    // JSON takes this, and does not give it back.
+    let (mut periodic, saver) = open::<f64>(&store).periodic(Every::steps(1));
+    let work = async move {
+        let error = periodic.note(&f64::NAN, Value::Null).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the state cannot be saved: it cannot be read back: invalid type: null, expected f64 \
+             at line 1 column 29"
+        );
+        periodic.note(&0.5, Value::Null).unwrap();
+    };
+    assert_eq!(tokio::join!(work, saver).1, Ok(Some(1)));
+    assert_eq!(open::<f64>(&store).latest().await.unwrap().unwrap().state, 0.5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_task_of_a_worker_remembers_is_fenced_with_it() {
+    let store = MemoryStore::new();
+    let journal = Journal::new(store.clone());
+    submit(&journal, "agent", &3).await.unwrap();
+    let worker = Worker::new(journal.clone()).poll(SECOND);
+    let handler = async |task: Task| {
+        let mut notes = Checkpoints::<u32>::new(task.journal().clone(), task.id());
+        let from = notes.recover().await?.map_or(0, |saved| saved.state);
+        let until: u32 = task.input()?;
+        for note in from + 1..=until {
+            notes.save(&note, Value::Null).await?;
+            if note == 2 && from == 0 {
+                return Err("it was cut off".into());
+            }
+        }
+        Ok::<_, BoxError>(from)
+    };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let work = worker.run(handler, async move { drop(stopped.await) });
+    let from = async {
+        let from = wait::<u32>(&journal, "agent", SECOND).await;
+        stop.send(()).unwrap();
+        from
+    };
+    let (_, from) = tokio::join!(work, from);
+    assert_eq!(from.unwrap(), 2);
+    assert_eq!(saved(&store).await, [1, 2, 3]);
 }
 
 #[tokio::test(start_paused = true)]

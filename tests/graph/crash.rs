@@ -6,20 +6,24 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
 use buttress::{
-    Fault, Kind,
+    Fault as _, Kind,
     checkpoint::{Effects, Halt},
-    store::{Journal, MemoryStore, StepId, Store},
+    store::{Journal, Life, MemoryStore, StepId, Store, StoreError},
 };
 use buttress_flow::graph::{DurableGraph, END, FanOut, Graph, Run, RunError};
 use proptest::prelude::*;
 use tower::{BoxError, ServiceExt, service_fn};
 
 use super::{Path, words, world::*};
-use crate::support::{poll_once, slow::SlowStore};
+use crate::{
+    faulty::{Fault, Faulty},
+    support::{poll_once, slow::SlowStore},
+};
 
 /// Killed at every point at which it waits, and resumed: the end is the same, under the same keys, and what was
 /// recorded is not done again.
@@ -84,6 +88,108 @@ async fn killed_anywhere_it_ends_as_if_it_had_not_been() {
             break;
         }
     }
+}
+
+/// At every point at which a run waits, for as long as one poll, the store fails; then it goes on, and is
+/// run again if it has failed.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_at_any_point_costs_no_result() {
+    for fault in [Fault::Down, Fault::AnswersLost] {
+        let mut failures = 0;
+        for polls in 0.. {
+            let (memory, world) = (MemoryStore::new(), World::default());
+            let store = Faulty::new(memory.clone());
+            let journal = Journal::new(store.clone()).owner("one").ttl(LEASE);
+            let graph = rich(&world).durable(journal).unwrap();
+            let mut run = Box::pin(graph.clone().oneshot(Run::new("w", Path::new())));
+            let mut outcome = Poll::Pending;
+            for _ in 0..polls {
+                if outcome.is_pending() {
+                    outcome = poll_once(run.as_mut()).await;
+                }
+            }
+            let done = outcome.is_ready();
+            if !done {
+                store.set(fault);
+                outcome = poll_once(run.as_mut()).await;
+                store.set(Fault::None);
+            }
+            let outcome = match outcome {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => run.await,
+            };
+            let recorded = steps(&memory, "w").await;
+            let before = world.calls.lock().unwrap().clone();
+            let path = match outcome {
+                Ok(path) => path,
+                Err(error) => {
+                    failures += 1;
+                    let verdict = error.verdict();
+                    assert_eq!(verdict.kind, Kind::Transient, "{error} after {polls} polls");
+                    graph.oneshot(Run::new("w", Path::new())).await.unwrap()
+                }
+            };
+            assert_eq!(words(&path), RICH, "{fault:?} after {polls} polls");
+            let after = world.calls.lock().unwrap().clone();
+            for step in &recorded {
+                assert_eq!(before.get(step), after.get(step), "{step}: {fault:?}, {polls} polls");
+            }
+            assert!(world.keys.lock().unwrap().values().all(|keys| keys.len() == 1));
+            assert_eq!(memory.verify(&id("w")).await.unwrap().findings, []);
+            if done {
+                break;
+            }
+        }
+        assert!(failures > 5, "{failures}");
+    }
+}
+
+/// Paused at every point at which it waits, for longer than its lease lasts, while another does all of it.
+#[tokio::test(start_paused = true)]
+async fn one_that_was_overtaken_anywhere_changes_nothing() {
+    let mut late = 0;
+    for polls in 1.. {
+        let (store, world) = (SlowStore::new(), World::default());
+        let graph = |owner: &str| {
+            let journal = Journal::new(store.clone()).owner(owner).ttl(LEASE);
+            rich(&world).durable(journal).unwrap()
+        };
+        let mut first = Box::pin(graph("one").oneshot(Run::new("w", Path::new())));
+        let mut done = false;
+        for _ in 0..polls {
+            if poll_once(first.as_mut()).await.is_ready() {
+                done = true;
+                break;
+            }
+        }
+        if done {
+            break;
+        }
+        tokio::time::advance(LEASE).await;
+        let recorded = steps(&store.memory, "w").await;
+        let before = world.calls.lock().unwrap().clone();
+        let path = graph("two").oneshot(Run::new("w", Path::new())).await.unwrap();
+        assert_eq!(words(&path), RICH, "{polls} polls");
+        let history = store.memory.history(&id("w"), 0, 1_000).await.unwrap();
+        match first.await {
+            Ok(path) => assert_eq!(words(&path), RICH, "{polls} polls"),
+            Err(error) => {
+                late += 1;
+                let (Halt::Store(error) | Halt::Unrecorded { error, .. }) = halt(&error) else {
+                    unreachable!("{error} after {polls} polls")
+                };
+                assert!(matches!(error, StoreError::Fenced { .. }), "{error} after {polls} polls");
+            }
+        }
+        assert_eq!(store.memory.history(&id("w"), 0, 1_000).await.unwrap(), history);
+        assert_eq!(store.memory.summary(&id("w")).await.unwrap().unwrap().life, Life::Finished);
+        let after = world.calls.lock().unwrap().clone();
+        for step in &recorded {
+            assert_eq!(before.get(step), after.get(step), "{step} after {polls} polls");
+        }
+        assert!(world.keys.lock().unwrap().values().all(|keys| keys.len() == 1));
+    }
+    assert!(late > 5, "{late}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -90,7 +90,7 @@ where
     }
 }
 
-impl<T: Serialize> Periodic<T> {
+impl<T: Serialize + DeserializeOwned> Periodic<T> {
     /// Takes note of a step and the state after it, which is saved if that is due. Does not wait.
     ///
     /// # Errors

@@ -74,10 +74,17 @@ struct About {
 #[derive(Clone)]
 pub(super) struct Draft(pub(super) Vec<u8>);
 
-pub(super) fn encode<T: Serialize>(state: &T, metadata: &Value) -> Result<Draft, StateError> {
-    serde_json::to_vec(&Written { metadata, state })
-        .map(Draft)
-        .map_err(|error| StateError::Unwritable { message: error.to_string() })
+pub(super) fn encode<T>(state: &T, metadata: &Value) -> Result<Draft, StateError>
+where
+    T: Serialize + DeserializeOwned,
+{
+    let unwritable = |message| StateError::Unwritable { message };
+    let bytes = serde_json::to_vec(&Written { metadata, state })
+        .map_err(|error| unwritable(error.to_string()))?;
+    // Not all that JSON takes it gives back: it makes null of a float that is no number.
+    serde_json::from_slice::<Read<T>>(&bytes)
+        .map_err(|error| unwritable(format!("it cannot be read back: {error}")))?;
+    Ok(Draft(bytes))
 }
 
 pub(super) fn about(record: &Sealed) -> Result<Listed, StateError> {
