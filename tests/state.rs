@@ -11,10 +11,15 @@ use buttress::{
     Event, Teller,
     store::{Damage, Journal, MemoryStore, Retention, Store, StoreError, TroubleKind, WorkflowId},
 };
-use buttress_flow::state::{Checkpoints, Every, Listed, Periodic, StateError};
+use buttress_flow::{
+    state::{Checkpoints, Every, Listed, Periodic, StateError},
+    worker::{Task, Worker, submit, wait},
+};
+use buttress_store::RedbStore;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
+use tower::BoxError;
 
 use self::moody::{Mood, Moody};
 use crate::support::poll_once;
@@ -202,6 +207,50 @@ async fn what_cannot_be_written_changes_nothing() {
     let unwritable = open::<Odd>(&store).save(&odd, Value::Null).await.unwrap_err();
     assert!(matches!(unwritable, StateError::Unwritable { .. }), "{unwritable}");
     assert_eq!(store.summary(&subject()).await.unwrap(), None);
+
+    // JSON takes this, and does not give it back.
+    let (mut periodic, saver) = open::<f64>(&store).periodic(Every::steps(1));
+    let work = async move {
+        let error = periodic.note(&f64::NAN, Value::Null).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the state cannot be saved: it cannot be read back: invalid type: null, expected f64 \
+             at line 1 column 29"
+        );
+        periodic.note(&0.5, Value::Null).unwrap();
+    };
+    assert_eq!(tokio::join!(work, saver).1, Ok(Some(1)));
+    assert_eq!(open::<f64>(&store).latest().await.unwrap().unwrap().state, 0.5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_task_of_a_worker_remembers_is_fenced_with_it() {
+    let store = MemoryStore::new();
+    let journal = Journal::new(store.clone());
+    submit(&journal, "agent", &3).await.unwrap();
+    let worker = Worker::new(journal.clone()).poll(SECOND);
+    let handler = async |task: Task| {
+        let mut notes = Checkpoints::<u32>::new(task.journal().clone(), task.id());
+        let from = notes.recover().await?.map_or(0, |saved| saved.state);
+        let until: u32 = task.input()?;
+        for note in from + 1..=until {
+            notes.save(&note, Value::Null).await?;
+            if note == 2 && from == 0 {
+                return Err("it was cut off".into());
+            }
+        }
+        Ok::<_, BoxError>(from)
+    };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let work = worker.run(handler, async move { drop(stopped.await) });
+    let from = async {
+        let from = wait::<u32>(&journal, "agent", SECOND).await;
+        stop.send(()).unwrap();
+        from
+    };
+    let (_, from) = tokio::join!(work, from);
+    assert_eq!(from.unwrap(), 2);
+    assert_eq!(saved(&store).await, [1, 2, 3]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,6 +274,49 @@ async fn an_answer_that_is_lost_is_looked_up() {
     assert!(poll_once(Box::pin(slow.save(&4, Value::Null)).as_mut()).await.is_pending());
     checkpoints.save(&5, Value::Null).await.unwrap();
     assert_eq!(slow.save(&6, Value::Null).await, Err(stale(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_save_that_was_given_up_and_is_made_late_is_followed_as_well() {
+    let store = Moody::new(SECOND);
+    let mut checkpoints = Checkpoints::<u32>::new(store.clone(), "agent");
+    checkpoints.save(&1, Value::Null).await.unwrap();
+    // Two are given up, of which the first is made while the third is under way.
+    store.expect([Mood::Lingers, Mood::Lingers]);
+    for state in [2, 3] {
+        assert!(
+            poll_once(Box::pin(checkpoints.save(&state, Value::Null)).as_mut()).await.is_pending()
+        );
+    }
+    sleep(SECOND * 3 / 2).await;
+    assert_eq!(checkpoints.save(&4, Value::Null).await, Ok(3));
+    assert_eq!(saved(&store.inner).await, [1, 2, 4]);
+    assert_eq!(checkpoints.latest().await.unwrap().unwrap().parent, Some(2));
+
+    // One that is made late is not taken for another's, nor another's for it.
+    store.expect([Mood::Lingers]);
+    assert!(poll_once(Box::pin(checkpoints.save(&5, Value::Null)).as_mut()).await.is_pending());
+    let mut other = open::<u32>(&store.inner);
+    other.recover().await.unwrap();
+    other.save(&6, Value::Null).await.unwrap();
+    sleep(3 * SECOND).await;
+    assert_eq!(checkpoints.save(&7, Value::Null).await, Err(stale(4)));
+    assert_eq!(saved(&store.inner).await, [1, 2, 4, 6]);
+}
+
+/// Over a file, whose writer goes on with what it has taken.
+#[tokio::test]
+async fn saves_that_are_given_up_do_not_make_the_next_one_stale() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RedbStore::open(directory.path().join("agent.redb")).unwrap();
+    let mut checkpoints = Checkpoints::new(store, "agent");
+    for state in 1..=30_u32 {
+        for _ in 0..state % 4 {
+            let _ = poll_once(Box::pin(checkpoints.save(&state, Value::Null)).as_mut()).await;
+        }
+        checkpoints.save(&state, Value::Null).await.unwrap();
+    }
+    assert_eq!(checkpoints.latest().await.unwrap().unwrap().state, 30);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     fmt,
+    future::pending,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -19,6 +20,8 @@ pub(crate) enum Mood {
     Refuses,
     /// It is done, and the answer is lost.
     Forgets,
+    /// It is done twice as late, whoever waits for it or not, and never answered.
+    Lingers,
 }
 
 #[derive(Clone)]
@@ -62,6 +65,14 @@ impl Through for Moody {
             return act(&self.inner);
         }
         let mood = self.moods.lock().unwrap().pop_front();
+        if let Some(Mood::Lingers) = mood {
+            let Self { inner, takes, .. } = self.clone();
+            tokio::spawn(async move {
+                sleep(2 * takes).await;
+                inner.append(append).await
+            });
+            return Box::pin(pending());
+        }
         Box::pin(async move {
             sleep(self.takes).await;
             if let Some(Mood::Refuses) = mood {

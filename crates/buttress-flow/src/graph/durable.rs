@@ -10,7 +10,7 @@ use std::{
 
 use buttress::{
     CheckpointLayer, Event, Fault, FromRejection, IntoCause, Name, Observe, Rejection, Teller,
-    checkpoint::{Effects, Halt},
+    checkpoint::{Effects, Halt, fingerprint},
     store::{Journal, StepId},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -19,9 +19,10 @@ use tower_service::Service;
 
 use super::{
     BoxNode, END, Flaw, Follow, Graph, GraphError, START,
-    book::{Book, Opened},
+    book::{Book, Opened, Started},
     fan::{Branch, Fan},
     node::{Broken, Mark, Member},
+    outline::Outline,
     progress::{Context, News},
     service::{Kind, Node, caught},
     walk::Runner,
@@ -38,6 +39,7 @@ pub struct DurableGraph<S, E> {
 
 struct Settings {
     journal: Journal,
+    outline: Outline,
     schema: u32,
     follow: Arc<dyn Follow>,
     observe: Option<Arc<dyn Observe>>,
@@ -85,6 +87,7 @@ where
     pub fn durable(&self, journal: impl Into<Journal>) -> Result<DurableGraph<S, E>, GraphError> {
         let settings = Settings {
             journal: journal.into(),
+            outline: Outline::of(self.plan()),
             schema: self.shared().schema,
             follow: self.follower().clone(),
             observe: self.shared().observe.clone(),
@@ -183,10 +186,17 @@ where
     /// [`Halt::Mismatch`] if the workflow exists with another input, and what the store says.
     pub async fn submit(&self, workflow: impl Into<Arc<str>>, input: S) -> Result<(), Halt> {
         let book = self.book(workflow.into());
-        match book.open(START, &input).await? {
+        let of = fingerprint(&input);
+        match book.open::<Started<S>>(START, of).await? {
             Opened::Written(_) => Ok(()),
-            Opened::Fresh(ticket) => book.write(&ticket, input, false).await.map(|_| ()),
+            Opened::Fresh(ticket) => {
+                book.write(&ticket, self.started(input), false).await.map(|_| ())
+            }
         }
+    }
+
+    fn started(&self, input: S) -> Started<S> {
+        Started { graph: self.settings.outline.clone(), input }
     }
 
     fn book(&self, workflow: Arc<str>) -> Book {
@@ -204,26 +214,35 @@ where
         let Ok(_place) = journal.enter(&book.workflow, &end) else {
             return Err(halted(Halt::InFlight { step: end }));
         };
-        let follow = self.settings.follow.clone();
-        let run = Arc::new(Context { graph: name.clone(), workflow, follow });
         let known = input.is_some();
         let input = match input {
             Some(input) => input,
-            None => book.input().await.map_err(&halted)?,
+            None => book.started().await.map_err(&halted)?.input,
         };
-        let result = match book.open(END, &input).await.map_err(&halted)? {
+        let of = fingerprint(&input);
+        let follow = self.settings.follow.clone();
+        let mut run = Context { graph: name.clone(), workflow, follow, trail: None };
+        let result = match book.open(END, of).await.map_err(&halted)? {
             Opened::Written(result) => {
                 run.tell(Some(&end), News::Replayed);
                 return Ok(result);
             }
             Opened::Fresh(ticket) => ticket,
         };
-        let input = match book.open(START, &input).await.map_err(&halted)? {
+        let (graph, input) = match book.open::<Started<S>>(START, of).await.map_err(&halted)? {
             Opened::Fresh(ticket) if known => {
-                book.write(&ticket, input, false).await.map_err(&halted)?
+                let started = book.write(&ticket, self.started(input), false);
+                let Started { graph, input } = started.await.map_err(&halted)?;
+                (Some(graph), input)
             }
-            _ => input,
+            Opened::Written(Started { graph, .. }) => (Some(graph), input),
+            Opened::Fresh(_) => (None, input),
         };
+        let outline = &self.settings.outline;
+        if let Some(begun) = graph.filter(|begun| begun != outline) {
+            run.trail = book.trail([&begun, outline]).await.map_err(&halted)?.map(Arc::new);
+        }
+        let run = Arc::new(run);
         let state = self.runner.whole(run, input).await?;
         book.write(&result, state, true).await.map_err(halted)
     }

@@ -1,122 +1,8 @@
-//! What can be wrong with a graph, and what can go wrong in a run of it.
+//! What can go wrong in a run.
 
 use std::{error::Error, fmt};
 
 use buttress::{Cause, Causes, Effect, Fault, Name, Rejection, Verdict};
-
-/// Why a graph cannot be built: everything that is wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GraphError {
-    graph: Name,
-    flaws: Vec<Flaw>,
-}
-
-impl GraphError {
-    pub(super) const fn new(graph: Name, flaws: Vec<Flaw>) -> Self {
-        Self { graph, flaws }
-    }
-
-    /// What is wrong with it, never nothing.
-    pub fn flaws(&self) -> &[Flaw] {
-        &self.flaws
-    }
-}
-
-impl fmt::Display for GraphError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "graph `{}` cannot be built: ", self.graph)?;
-        for (place, flaw) in self.flaws.iter().enumerate() {
-            f.write_str(if place == 0 { "" } else { "; " })?;
-            flaw.fmt(f)?;
-        }
-        Ok(())
-    }
-}
-
-impl Error for GraphError {}
-
-/// Something that is wrong with a graph.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Flaw {
-    /// There are no nodes.
-    Empty,
-    /// A name that is empty, contains `/` or `#`, or is `start` or `end`.
-    BadName {
-        /// The name.
-        name: Name,
-    },
-    /// Two nodes, or two branches of one fan-out, have this name.
-    Duplicate {
-        /// The name.
-        name: Name,
-    },
-    /// Something refers to a node that is not there.
-    Unknown {
-        /// The name that is referred to.
-        name: Name,
-    },
-    /// The edge out of a node was given twice. Where it depends on the state, use
-    /// [`route`](super::Draft::route); where both are to be done, a [`FanOut`](super::FanOut).
-    TwoWays {
-        /// The node.
-        node: Name,
-    },
-    /// A label stands twice at the edges out of a node.
-    SameLabel {
-        /// The node.
-        node: Name,
-        /// The label.
-        label: String,
-    },
-    /// A fan-out has no branches.
-    NoBranches {
-        /// The fan-out.
-        node: Name,
-    },
-    /// No path leads from the start to this node.
-    Unreachable {
-        /// The node.
-        node: Name,
-    },
-    /// No path leads from this node to the end.
-    NoEnd {
-        /// The node.
-        node: Name,
-    },
-    /// What the node does to the world was not declared, and its results are to be kept.
-    Undeclared {
-        /// The node, or the branch of one.
-        node: Name,
-    },
-}
-
-impl fmt::Display for Flaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("it has no nodes"),
-            Self::BadName { name } => {
-                write!(
-                    f,
-                    "`{name}` is no name for a node: it is empty, reserved, or has `/` or `#`"
-                )
-            }
-            Self::Duplicate { name } => write!(f, "there are two `{name}`"),
-            Self::Unknown { name } => write!(f, "there is no node `{name}`"),
-            Self::TwoWays { node } => write!(f, "the edge out of `{node}` is given twice"),
-            Self::SameLabel { node, label } => {
-                write!(f, "two edges out of `{node}` are labelled `{label}`")
-            }
-            Self::NoBranches { node } => write!(f, "fan-out `{node}` has no branches"),
-            Self::Unreachable { node } => write!(f, "no path leads to `{node}`"),
-            Self::NoEnd { node } => write!(f, "no path leads from `{node}` to the end"),
-            Self::Undeclared { node } => write!(
-                f,
-                "the effects of `{node}` are not declared: add it with `step` instead of `node`"
-            ),
-        }
-    }
-}
 
 /// Why a run of a graph came to no end.
 ///
@@ -166,6 +52,13 @@ pub enum RunError {
         /// The label.
         label: String,
     },
+    /// The graph has changed since the run began, and does not come to what was done then any more.
+    Changed {
+        /// The graph.
+        graph: Name,
+        /// The node or branch that was recorded, and after `#` at which visit, if not the first.
+        step: String,
+    },
 }
 
 impl RunError {
@@ -185,6 +78,7 @@ impl RunError {
             Self::TooOften { node, .. } | Self::TooMany { node, .. } | Self::NoWay { node, .. } => {
                 return node.to_string();
             }
+            Self::Changed { step, .. } => return step.clone(),
         };
         match Self::of(cause.error()) {
             Some(inner) => format!("{}/{}", cause.who(), inner.path()),
@@ -232,6 +126,11 @@ impl fmt::Display for RunError {
             Self::NoWay { graph, node, label } => {
                 write!(f, "no edge out of node `{node}` of graph `{graph}` is labelled `{label}`")
             }
+            Self::Changed { graph, step } => write!(
+                f,
+                "graph `{graph}` has changed since the run began: `{step}` was recorded, and is not \
+                 on its way any more"
+            ),
         }
     }
 }
@@ -242,21 +141,25 @@ impl Error for RunError {
         match self {
             Self::Node { cause, .. } => Some(cause.error()),
             Self::Branches { causes } => causes.iter().next().map(Cause::error),
-            Self::TooOften { .. } | Self::TooMany { .. } | Self::NoWay { .. } => None,
+            Self::TooOften { .. }
+            | Self::TooMany { .. }
+            | Self::NoWay { .. }
+            | Self::Changed { .. } => None,
         }
     }
 }
 
 impl Fault for RunError {
     /// Of a node, what its error means; of several branches, the most hopeful; a bound that was
-    /// reached, or a label without an edge, would be so again.
+    /// reached, a label without an edge, or a graph that has changed, would be so again.
     fn verdict(&self) -> Verdict {
         match self {
             Self::Node { cause, .. } => cause.verdict(),
             Self::Branches { causes } => causes.verdict(),
-            Self::TooOften { .. } | Self::TooMany { .. } | Self::NoWay { .. } => {
-                Verdict::permanent().with_effect(Effect::Maybe)
-            }
+            Self::TooOften { .. }
+            | Self::TooMany { .. }
+            | Self::NoWay { .. }
+            | Self::Changed { .. } => Verdict::permanent().with_effect(Effect::Maybe),
         }
     }
 }

@@ -201,8 +201,12 @@ where
         let this = &mut *self;
         let Some(visit) = &this.visit else { return Poll::Pending };
         if this.lanes.is_empty() {
-            this.lanes
-                .extend(this.fan.branches.iter().map(|(name, member)| start(visit, name, member)));
+            let lanes = this.fan.branches.iter();
+            this.lanes = lanes.map(|(name, member)| start(visit, name, member)).collect();
+            if let Some(changed) = visit.run.passed_by(&visit.step.to_string()) {
+                (this.visit, this.lanes) = (None, Vec::new());
+                return Poll::Ready(Err(Broken::of(changed, true)));
+            }
         }
         let hasty = matches!(this.fan.join, Join::All(_)) && !this.fan.patient;
         let mut running = false;
@@ -233,6 +237,7 @@ where
 fn start<S: Clone, E>(visit: &Visit<S>, name: &Name, member: &Member<S, E>) -> Lane<S, E> {
     let step = StepId::new(format!("{}/{name}", visit.step.name));
     let step = step.occurrence(visit.step.occurrence);
+    visit.run.come_to(&step);
     let (visit, presence) = Visit::new(visit.run.clone(), step, visit.state.clone());
     Lane::Running(Box::pin(Oneshot::new(member.clone(), visit)), presence)
 }

@@ -115,6 +115,15 @@
 //! one that it was recorded for: a program that makes another of it is told so by
 //! [`Halt::Mismatch`](buttress::checkpoint::Halt::Mismatch). What serde leaves out of the state is not kept.
 //!
+//! # When the graph has changed
+//! A run records what the graph looked like when it began. One that has changed since goes on with it as long as it
+//! comes to all that was recorded before it comes to anything new: nodes, branches and edges beyond may be others
+//! than they were. Where a node or a branch that was recorded has another name now, is gone or comes later, the run
+//! ends with [`RunError::Changed`] before anything new is called: under another name it would be done again, with
+//! another key. The graph that it began with can go on with it. So can any, with a
+//! [fork](buttress::store::Store::fork) at a version before what has changed. What has ended is answered by any
+//! graph.
+//!
 //! # Clone
 //! Clones are the same graph, and share their nodes' templates: every visit calls a clone of its node.
 //!
@@ -140,8 +149,10 @@ mod draft;
 mod durable;
 mod error;
 mod fan;
+mod flaw;
 mod mermaid;
 mod node;
+mod outline;
 mod plan;
 mod progress;
 mod service;
@@ -151,8 +162,9 @@ mod walk;
 pub use self::{
     draft::Draft,
     durable::{DurableFuture, DurableGraph, Run},
-    error::{Flaw, GraphError, RunError},
+    error::RunError,
     fan::FanOut,
+    flaw::{Flaw, GraphError},
     node::BoxNode,
     progress::{Follow, News, Progress, Tracing},
     service::{Graph, RunFuture},

@@ -12,6 +12,8 @@ use std::{
 use buttress::{Name, Verdict, store::StepId};
 use tokio::time::Instant;
 
+use super::{RunError, outline::Trail};
+
 /// Something that happened in a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress<'a> {
@@ -153,9 +155,22 @@ pub(super) struct Context {
     pub(super) graph: Name,
     pub(super) workflow: Arc<str>,
     pub(super) follow: Arc<dyn Follow>,
+    /// What another graph has recorded of it.
+    pub(super) trail: Option<Arc<Trail>>,
 }
 
 impl Context {
+    /// Comes to a visit, and says whether another graph has recorded something of it.
+    pub(super) fn come_to(&self, visit: &StepId) -> bool {
+        self.trail.as_ref().is_some_and(|trail| trail.come_to(visit))
+    }
+
+    /// What is to be said if another graph has recorded something that this one does not come to.
+    pub(super) fn passed_by(&self, within: &str) -> Option<RunError> {
+        let step = self.trail.as_ref()?.passed_by(within)?;
+        Some(RunError::Changed { graph: self.graph.clone(), step })
+    }
+
     pub(super) fn tell(&self, step: Option<&StepId>, news: News<'_>) {
         self.follow.progress(&Progress {
             graph: self.graph.as_str(),

@@ -66,7 +66,7 @@ impl<S, E> Graph<S, E> {
     /// The graph as a [Mermaid](https://mermaid.js.org) flowchart, as GitHub and many others draw it.
     ///
     /// Edges that depend on the state carry their labels; fan-outs and graphs within are boxes around
-    /// what they are made of.
+    /// what they are made of, from the name to a small circle.
     ///
     /// ```
     /// use buttress_flow::graph::{END, Graph};
@@ -174,7 +174,7 @@ where
 
     fn call(&mut self, state: S) -> RunFuture<S, E> {
         let (graph, follow) = (self.name().clone(), self.inner.follow.clone());
-        let run = Context { graph, workflow: "".into(), follow };
+        let run = Context { graph, workflow: "".into(), follow, trail: None };
         RunFuture(self.inner.runner.whole(Arc::new(run), state))
     }
 }

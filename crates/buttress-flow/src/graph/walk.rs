@@ -17,7 +17,7 @@ use tower::util::Oneshot;
 use tower_service::Service;
 
 use super::{
-    END, RunError,
+    RunError,
     cursor::{Bounds, Cursor, Next},
     node::{Broken, Member, Visit},
     plan::{Exit, Plan, Target},
@@ -74,8 +74,7 @@ impl<S, E> Runner<S, E> {
     }
 
     fn node(&self, node: usize) -> Name {
-        let spot = self.shared.plan.spots.get(node);
-        spot.map_or(Name::new(END), |spot| spot.name.clone())
+        self.shared.plan.label(Target::Node(node))
     }
 }
 
@@ -98,6 +97,7 @@ where
             graph: self.shared.plan.name.clone(),
             workflow: visit.run.workflow.clone(),
             follow: visit.run.follow.clone(),
+            trail: visit.run.trail.clone(),
         };
         let prefix = format!("{}/", visit.step).into();
         self.walk(Arc::new(run), prefix, visit.state, false)
@@ -169,12 +169,20 @@ where
                     match next {
                         Next::Visit { node, visit } => {
                             match depart(this.runner, this.run, this.prefix, node, visit, state) {
-                                Some(stage) => this.stage.set(stage),
+                                Some(Ok(stage)) => this.stage.set(stage),
+                                Some(Err(error)) => {
+                                    halted = true;
+                                    break Err(error);
+                                }
                                 // There is a member for each node.
                                 None => return Poll::Pending,
                             }
                         }
-                        Next::End => break Ok(state),
+                        Next::End => {
+                            let passed_by = this.run.passed_by(within(this.prefix));
+                            halted = passed_by.is_some();
+                            break passed_by.map_or(Ok(state), Err);
+                        }
                         Next::TooOften { node, most } => {
                             let (graph, node) = (this.run.graph.clone(), this.runner.node(node));
                             break Err(RunError::TooOften { graph, node, most });
@@ -218,6 +226,11 @@ where
     }
 }
 
+/// The visit that steps of this prefix are part of.
+fn within(prefix: &str) -> &str {
+    prefix.strip_suffix('/').unwrap_or_default()
+}
+
 /// Sets out for a node.
 fn depart<S, E>(
     runner: &Runner<S, E>,
@@ -226,11 +239,16 @@ fn depart<S, E>(
     node: usize,
     visit: u32,
     state: S,
-) -> Option<Stage<S, E>> {
+) -> Option<Result<Stage<S, E>, RunError>> {
     let member = runner.members.get(node)?.clone();
     let step = StepId::new(format!("{prefix}{}", runner.node(node))).occurrence(visit);
+    if !run.come_to(&step)
+        && let Some(changed) = run.passed_by(within(prefix))
+    {
+        return Some(Err(changed));
+    }
     let (visit, presence) = Visit::new(run.clone(), step, state);
-    Some(Stage::Visiting { node, presence, future: Oneshot::new(member, visit) })
+    Some(Ok(Stage::Visiting { node, presence, future: Oneshot::new(member, visit) }))
 }
 
 /// Chooses the way out of a node.
@@ -251,11 +269,7 @@ fn arrive<S, E>(
         (Some(Exit::Labelled(ways)), Some(Some(choose))) => {
             let way = choose(&state).map_err(no_way)?;
             let Some((label, to)) = ways.get(way) else { return Err(no_way(way.to_string())) };
-            let name = match to {
-                Target::Node(node) => runner.node(*node),
-                Target::End => Name::new(END),
-            };
-            run.tell(Some(step), News::Chose { label, to: name.as_str() });
+            run.tell(Some(step), News::Chose { label, to: plan.label(*to).as_str() });
             *to
         }
         // A graph without flaws has an edge out of every node.

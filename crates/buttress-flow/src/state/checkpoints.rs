@@ -1,4 +1,4 @@
-//! Versions of a state.
+//! The versions of a state, and which of them one goes on from.
 
 use std::{
     fmt,
@@ -10,105 +10,42 @@ use std::{
 use buttress::{
     Event, Observe, Teller, Tracing,
     store::{
-        Append, Audit, Damage, Digest, Entry, Finding, Found, Journal, Payload, Sealed, Status,
-        StepId, StoreError, Version, WorkflowId,
+        Audit, Digest, Finding, Found, Journal, Sealed, Status, StepId, StoreError, Version,
+        WorkflowId,
     },
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde::{Serialize, de::DeserializeOwned};
 
-use super::StateError;
+use super::{
+    Listed, Saved, StateError,
+    version::{about, read},
+};
 
 /// The versions of one state. See the [module](super).
 ///
 /// # Cancellation
 /// A save that is dropped was made or was not; the next save finds out which.
 pub struct Checkpoints<T> {
-    journal: Journal,
-    subject: WorkflowId,
-    step: StepId,
-    schema: u32,
+    pub(super) journal: Journal,
+    pub(super) subject: WorkflowId,
+    pub(super) step: StepId,
+    pub(super) schema: u32,
     observe: Arc<dyn Observe>,
-    base: Base,
-    /// Marks saves as ours, for when an answer of the store is lost: a random number.
-    mark: u64,
-    saves: u64,
+    pub(super) base: Base,
+    /// Marks saves as ours, for when an answer of the store is lost.
+    pub(super) mark: Digest,
     state: PhantomData<fn(T) -> T>,
 }
 
 /// What the next save follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Base {
+pub(super) struct Base {
     /// The version that must be the newest; 0 for none.
-    newest: u64,
+    pub(super) newest: u64,
     /// The version that the state was made from.
-    parent: Option<u64>,
-    /// The mark of a save whose answer was not heard.
-    unheard: Option<Digest>,
-}
-
-/// A version that was loaded.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Saved<T> {
-    /// The state.
-    pub state: T,
-    /// Its version.
-    pub version: u64,
-    /// The version that it was made from.
-    pub parent: Option<u64>,
-    /// What was said about it.
-    pub metadata: Value,
-    /// When it was saved, in milliseconds since 1970, by the clock of who saved it.
-    pub created: u64,
-    /// Newer versions that are damaged and were passed over, newest first.
-    pub skipped: Vec<Finding>,
-}
-
-/// A version in a list.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Listed {
-    /// It is as it was saved.
-    Intact {
-        /// The version.
-        version: u64,
-        /// The version that it was made from.
-        parent: Option<u64>,
-        /// What was said about it.
-        metadata: Value,
-        /// When it was saved, in milliseconds since 1970, by the clock of who saved it.
-        created: u64,
-        /// The number of its type.
-        schema: u32,
-        /// How long it is, in bytes, metadata included.
-        bytes: usize,
-    },
-    /// It is not.
-    Damaged {
-        /// The version.
-        version: u64,
-        /// What is wrong with it.
-        damage: Damage,
-    },
-}
-
-/// How it is written: readable by any tool that knows JSON.
-#[derive(Serialize)]
-struct Written<'a, T> {
-    metadata: &'a Value,
-    state: &'a T,
-}
-
-#[derive(Deserialize)]
-struct Read<T> {
-    metadata: Value,
-    state: T,
-}
-
-/// The metadata alone, without a need to know the type of the state.
-#[derive(Deserialize)]
-struct About {
-    metadata: Value,
+    pub(super) parent: Option<u64>,
+    /// Whether a save was begun since whose answer was not heard. It may yet be made.
+    pub(super) unheard: bool,
 }
 
 /// How many versions are read at a time.
@@ -119,6 +56,8 @@ impl<T> Checkpoints<T> {
     pub fn new(journal: impl Into<Journal>, subject: impl Into<Arc<str>>) -> Self {
         let journal = journal.into();
         let subject = journal.workflow(subject);
+        let random = RandomState::new().hash_one(()).to_le_bytes();
+        let mark = Digest::of_parts(&[journal.owner_name().as_bytes(), &random]);
         Self {
             journal,
             subject,
@@ -126,8 +65,7 @@ impl<T> Checkpoints<T> {
             schema: 1,
             observe: Arc::new(Tracing),
             base: Base::default(),
-            mark: RandomState::new().hash_one(()),
-            saves: 0,
+            mark,
             state: PhantomData,
         }
     }
@@ -210,63 +148,11 @@ impl<T> Checkpoints<T> {
         Ok(found)
     }
 
-    /// Writes a version.
-    pub(super) async fn commit(&mut self, Draft(bytes): Draft) -> Result<u64, StateError> {
-        if let Some(mark) = self.base.unheard {
-            self.listen(mark).await?;
-        }
-        let claim = self.journal.claim(&self.subject, false)?;
-        self.saves += 1;
-        let mark = [self.mark.to_le_bytes(), self.saves.to_le_bytes()].concat();
-        let mark = Digest::of_parts(&[self.journal.owner_name().as_bytes(), &mark]);
-        let payload = Payload { codec: Payload::JSON, schema: self.schema, bytes };
-        let append = Append {
-            workflow: self.subject.clone(),
-            step: self.step.clone(),
-            claim,
-            expect: Some(self.base.newest),
-            parent: self.base.parent,
-            fingerprint: mark,
-            entry: Entry::state(payload),
-        };
-        // From here on, until there is an answer, it may be saved or not: dropped or failed.
-        self.base.unheard = Some(mark);
-        let appended = self.journal.store().append(append).await;
-        if let Err(StoreError::Fenced { epoch, .. }) = &appended {
-            self.tell(Event::Fenced { epoch: *epoch });
-        }
-        if !matches!(appended, Err(StoreError::Engine(_))) {
-            self.base.unheard = None;
-        }
-        let version = appended?.version;
-        self.base = Base { newest: version, parent: Some(version), unheard: None };
-        self.tell(Event::Recorded { attempt: 1, version });
-        Ok(version)
-    }
-
-    /// Finds out whether a save was made whose answer was not heard.
-    async fn listen(&mut self, mark: Digest) -> Result<(), StateError> {
-        let found = match self.journal.store().latest(&self.subject, Some(&self.step)).await {
-            // What it was cannot be told any more; whoever wrote it, it is there to be followed or not.
-            Err(StoreError::Corrupt { .. }) => None,
-            found => found?,
-        };
-        self.base.unheard = None;
-        if let Some(Found { record, newest, .. }) = found
-            && record.fingerprint == mark
-            && record.version == newest
-        {
-            self.base.newest = newest;
-            self.base.parent = Some(newest);
-        }
-        Ok(())
-    }
-
     fn is_ours(&self, record: &Sealed) -> bool {
         record.status == Status::State && record.step == self.step
     }
 
-    fn tell(&self, event: Event) {
+    pub(super) fn tell(&self, event: Event) {
         let teller = Teller { pattern: "state", name: &self.subject.workflow };
         self.observe.event(teller, &event);
     }
@@ -286,8 +172,8 @@ impl<T: Serialize + DeserializeOwned> Checkpoints<T> {
             self.base = Base::default();
             return Ok(None);
         };
-        let saved = self.read(&record, skipped)?;
-        self.base = Base { newest, parent: Some(record.version), unheard: None };
+        let saved = read(&record, skipped, self.schema)?;
+        self.base = Base { newest, parent: Some(record.version), unheard: false };
         Ok(Some(saved))
     }
 
@@ -297,7 +183,7 @@ impl<T: Serialize + DeserializeOwned> Checkpoints<T> {
     /// As of [`recover`](Self::recover).
     pub async fn latest(&self) -> Result<Option<Saved<T>>, StateError> {
         let found = self.found().await?;
-        found.map(|Found { record, skipped, .. }| self.read(&record, skipped)).transpose()
+        found.map(|Found { record, skipped, .. }| read(&record, skipped, self.schema)).transpose()
     }
 
     /// One version, just to look at it.
@@ -310,7 +196,7 @@ impl<T: Serialize + DeserializeOwned> Checkpoints<T> {
             let workflow = self.subject.clone();
             return Err(StoreError::NotFound { workflow, version: Some(version) }.into());
         }
-        self.read(&record, Vec::new())
+        read(&record, Vec::new(), self.schema)
     }
 
     /// Loads an older version, and goes on from there: the next save has it as its parent, and follows what
@@ -340,55 +226,8 @@ impl<T: Serialize + DeserializeOwned> Checkpoints<T> {
             Err(StateError::Store(StoreError::Corrupt { version: Some(newest), .. })) => newest,
             Err(error) => return Err(error),
         };
-        Ok(Base { newest, parent: None, unheard: None })
+        Ok(Base { newest, parent: None, unheard: false })
     }
-
-    /// Saves a state, with whatever is to be said about it, and returns its version.
-    ///
-    /// It is durable when this returns.
-    ///
-    /// # Errors
-    /// [`StoreError::Stale`] if there is a version that this one does not follow: nothing was saved. That
-    /// is so, too, where something was saved before and nothing was loaded. Otherwise what the store says;
-    /// where it leaves open whether the state was saved, the next save finds out.
-    pub async fn save(&mut self, state: &T, metadata: impl Into<Value>) -> Result<u64, StateError> {
-        let draft = encode(state, &metadata.into())?;
-        self.commit(draft).await
-    }
-
-    fn read(&self, record: &Sealed, skipped: Vec<Finding>) -> Result<Saved<T>, StateError> {
-        let Payload { codec, schema, bytes } = &record.payload;
-        let (version, wanted) = (record.version, self.schema);
-        if *schema != wanted {
-            return Err(StateError::Schema { version, found: *schema, wanted });
-        }
-        if *codec != Payload::JSON {
-            let message = format!("it is written in codec {codec}");
-            return Err(StateError::Unreadable { version, message });
-        }
-        let Read { metadata, state } = serde_json::from_slice(bytes)
-            .map_err(|error| StateError::Unreadable { version, message: error.to_string() })?;
-        let (parent, created) = (record.parent, record.created);
-        Ok(Saved { state, version, parent, metadata, created, skipped })
-    }
-}
-
-/// A state in the form in which it is saved.
-#[derive(Clone)]
-pub(super) struct Draft(Vec<u8>);
-
-pub(super) fn encode<T: Serialize>(state: &T, metadata: &Value) -> Result<Draft, StateError> {
-    serde_json::to_vec(&Written { metadata, state })
-        .map(Draft)
-        .map_err(|error| StateError::Unwritable { message: error.to_string() })
-}
-
-fn about(record: &Sealed) -> Result<Listed, StateError> {
-    let (version, parent, created) = (record.version, record.parent, record.created);
-    let Payload { schema, bytes, .. } = &record.payload;
-    let About { metadata } = serde_json::from_slice(bytes)
-        .map_err(|error| StateError::Unreadable { version, message: error.to_string() })?;
-    Ok(Listed::Intact { version, parent, metadata, created, schema: *schema, bytes: bytes.len() })
 }
 
 impl<T> fmt::Debug for Checkpoints<T> {

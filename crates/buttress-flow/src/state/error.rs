@@ -24,7 +24,7 @@ pub enum StateError {
         /// What serde says.
         message: String,
     },
-    /// The state cannot be put into bytes. Nothing was saved.
+    /// The state cannot be put into bytes, or not be read back from them. Nothing was saved.
     Unwritable {
         /// What serde says.
         message: String,

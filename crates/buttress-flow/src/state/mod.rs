@@ -46,8 +46,12 @@
 //!
 //! # What is kept
 //! Each version is whole, in JSON, with SHA-256 over its bytes. How many are kept is a matter of the
-//! store's [retention](buttress::store::Retention); the newest always is. A subject is a workflow of its own in
-//! the namespace of the journal: do not call it like a workflow that a graph runs.
+//! store's [retention](buttress::store::Retention); the newest is kept as long as the subject is, which is pruned
+//! when nothing was saved for long enough, 90 days by default.
+//!
+//! A subject is a workflow of its own in the namespace of the journal: do not call it like a workflow that a
+//! graph runs, and keep it out of a namespace that [workers](crate::worker) serve, who would take it up. What a
+//! worker's task is to remember belongs to its own workflow: `Checkpoints::new(task.journal().clone(), task.id())`.
 //!
 //! # Telemetry
 //! [`Recorded`](buttress::Event::Recorded) for each save, [`Damaged`](buttress::Event::Damaged) for each version that
@@ -58,10 +62,13 @@ mod checkpoints;
 mod error;
 mod every;
 mod periodic;
+mod save;
+mod version;
 
 pub use self::{
-    checkpoints::{Checkpoints, Listed, Saved},
+    checkpoints::Checkpoints,
     error::StateError,
     every::Every,
     periodic::{Periodic, Saver},
+    version::{Listed, Saved},
 };

@@ -15,7 +15,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Checkpoints, Every, StateError,
-    checkpoints::{Draft, encode},
+    version::{Draft, encode},
 };
 
 /// The side of the work: told of each step, it has the state saved every so often.
@@ -90,7 +90,7 @@ where
     }
 }
 
-impl<T: Serialize> Periodic<T> {
+impl<T: Serialize + DeserializeOwned> Periodic<T> {
     /// Takes note of a step and the state after it, which is saved if that is due. Does not wait.
     ///
     /// # Errors
