@@ -198,8 +198,9 @@ pub(crate) enum DrillCommand {
     /// What a drill runs and kills.
     #[command(hide = true)]
     Child {
+        /// The file; by default the server that BUTTRESS_POSTGRES is the URL of.
         #[arg(long)]
-        store: PathBuf,
+        file: Option<PathBuf>,
         #[arg(long)]
         tool: SocketAddr,
         #[arg(long)]

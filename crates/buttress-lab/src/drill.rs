@@ -36,21 +36,21 @@ use self::{
     tool::{Moment, Tool},
 };
 pub use self::{
-    engine::{Engine, SERVER},
+    engine::SERVER,
     report::{json, table},
 };
-use crate::run::Stop;
+use crate::{run::Stop, store::At};
 
 /// What is to be drilled.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How many processes are to be killed, over all engines.
+    /// How many processes are to be killed, over all stores.
     pub kills: u64,
     /// Where all that is random comes from: where the processes die. When they are killed at any time, the
     /// time they take decides too.
     pub seed: u64,
     /// The stores that are written.
-    pub engines: Vec<Engine>,
+    pub stores: Vec<At>,
 }
 
 /// Workflows of a batch, which one process does at once.
@@ -101,7 +101,7 @@ impl Tally {
     }
 }
 
-/// What came of a drill, for each engine and together.
+/// What came of a drill, for each store and together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Drilled {
     /// Together.
@@ -111,7 +111,7 @@ pub struct Drilled {
     pub seed: u64,
     /// Whether it was ended early.
     pub interrupted: bool,
-    /// For each engine.
+    /// For each store, by the name of its engine.
     pub stores: BTreeMap<String, Tally>,
 }
 
@@ -135,23 +135,23 @@ pub async fn crash(
 ) -> Result<Drilled, Box<dyn Error>> {
     let mut drilled = Drilled { seed: settings.seed, ..Drilled::default() };
     let mut random = StdRng::seed_from_u64(settings.seed);
-    let engines = settings.engines.len() as u64;
-    for (at, engine) in settings.engines.iter().enumerate() {
+    let stores = settings.stores.len() as u64;
+    for (number, at) in settings.stores.iter().enumerate() {
         // What does not divide falls to the first.
-        let share = settings.kills / engines + u64::from((at as u64) < settings.kills % engines);
+        let share = settings.kills / stores + u64::from((number as u64) < settings.kills % stores);
         let before = drilled.total.kills;
         let mut tally = Tally::default();
         let mut batch = 0;
         while tally.kills < share && !stop.is_requested() {
             batch += 1;
-            let name = format!("{}-{}-{batch}", settings.seed, engine.name());
+            let name = format!("{}-{}-{batch}", settings.seed, at.engine());
             let deaths = DEATHS.min(share - tally.kills);
-            let mut drill = Batch::new(engine, name);
+            let mut drill = Batch::new(at, name);
             drill.hold(deaths, &mut random, |kills| progress(before + tally.kills + kills)).await?;
             tally.add(&drill.settle().await?);
         }
         drilled.total.add(&tally);
-        drilled.stores.insert(engine.name().to_owned(), tally);
+        drilled.stores.insert(at.engine().to_owned(), tally);
     }
     drilled.interrupted = stop.is_requested();
     Ok(drilled)
@@ -160,7 +160,7 @@ pub async fn crash(
 /// What the child of a drill does: see [`crash`].
 pub async fn obey(orders: &Orders) -> Result<(), Box<dyn Error + Send + Sync>> {
     let fate = Arc::new(Fate::new(orders.point()?, orders.nth));
-    let store = orders.engine.open(&fate).await?;
+    let store = engine::open(&orders.at, &fate).await?;
     let Orders { tool, batch, .. } = orders;
     let work_of = Work { tool: *tool, batch: batch.clone(), workflows: WORKFLOWS, steps: STEPS };
     work(store, work_of, fate).await
@@ -170,7 +170,7 @@ pub async fn obey(orders: &Orders) -> Result<(), Box<dyn Error + Send + Sync>> {
 #[derive(Clone, Debug)]
 pub struct Orders {
     /// The store to write.
-    pub engine: Engine,
+    pub at: At,
     /// Where the tool is.
     pub tool: SocketAddr,
     /// The name of the batch.
@@ -189,7 +189,7 @@ impl Orders {
 
 /// Some workflows, from their beginning to their end.
 struct Batch<'a> {
-    engine: &'a Engine,
+    at: &'a At,
     name: String,
     tool: Tool,
     told: HashMap<String, Told>,
@@ -205,10 +205,10 @@ struct Told {
 }
 
 impl<'a> Batch<'a> {
-    fn new(engine: &'a Engine, name: String) -> Self {
+    fn new(at: &'a At, name: String) -> Self {
         let steps = u64::from(WORKFLOWS * STEPS);
         let tally = Tally { steps, ..Tally::default() };
-        Self { engine, name, tool: Tool::new(), told: HashMap::new(), tally }
+        Self { at, name, tool: Tool::new(), told: HashMap::new(), tally }
     }
 
     /// Lets processes work at it, and up to `deaths` of them die.
@@ -219,7 +219,7 @@ impl<'a> Batch<'a> {
         mut progress: impl FnMut(u64),
     ) -> Result<(), Box<dyn Error>> {
         loop {
-            let death = (self.tally.kills < deaths).then(|| Death::draw(self.engine, random));
+            let death = (self.tally.kills < deaths).then(|| Death::draw(self.at, random));
             if self.run(death).await? {
                 return Ok(());
             }
@@ -277,15 +277,17 @@ impl<'a> Batch<'a> {
 
     fn spawn(&self, tool: SocketAddr, death: Option<Death>) -> io::Result<Child> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["drill", "child", "--store", &self.engine.to_string()]);
+        command.args(["drill", "child"]);
+        match self.at {
+            At::File(path) => command.arg("--file").arg(path),
+            // Others can read a command line, and a URL may have a password.
+            At::Postgres(url) => command.env(SERVER, url),
+        };
         command.args(["--tool", &tool.to_string(), "--batch", &self.name]);
         if let Some(Death { point, nth, .. }) = death
             && !point.at_the_tool()
         {
             command.args(["--die-at", point.as_str(), "--nth", &nth.to_string()]);
-        }
-        if let Engine::Postgres(url) = self.engine {
-            command.env(SERVER, url);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.kill_on_drop(true).spawn()
@@ -322,7 +324,7 @@ impl<'a> Batch<'a> {
 
     /// Compares the books when all is done.
     async fn settle(mut self) -> Result<Tally, Box<dyn Error>> {
-        let store = self.engine.open(&Arc::new(Fate::new(None, 0))).await?;
+        let store = engine::open(self.at, &Arc::new(Fate::new(None, 0))).await?;
         for number in 0..WORKFLOWS {
             let name = workflow(&self.name, number);
             let id = buttress::store::WorkflowId::new("drill", &*name);
@@ -356,8 +358,8 @@ struct Death {
 }
 
 impl Death {
-    fn draw(engine: &Engine, random: &mut StdRng) -> Self {
-        let points = engine.points();
+    fn draw(at: &At, random: &mut StdRng) -> Self {
+        let points = engine::points(at);
         let point = points[random.random_range(0..points.len())];
         Self {
             point,

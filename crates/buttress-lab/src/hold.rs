@@ -1,10 +1,11 @@
 //! The commands of `lab drill`.
 
-use std::{env, error::Error, path::Path, process::ExitCode};
+use std::{env, error::Error, process::ExitCode};
 
 use buttress_lab::{
-    drill::{self, Engine, Orders, SERVER, Settings},
+    drill::{self, Orders, SERVER, Settings},
     run::Stop,
+    store::At,
 };
 use tokio::runtime;
 
@@ -18,25 +19,25 @@ use crate::{
 pub(crate) fn obey(command: DrillCommand) -> Result<ExitCode, Box<dyn Error>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
-        DrillCommand::Child { store, tool, batch, die_at, nth } => {
-            let engine = engine(&store)?;
-            let orders = Orders { engine, tool, batch, die_at, nth };
+        DrillCommand::Child { file, tool, batch, die_at, nth } => {
+            let at = file.map_or_else(server, |file| Ok(At::File(file)))?;
+            let orders = Orders { at, tool, batch, die_at, nth };
             runtime.block_on(drill::obey(&orders)).map_err(|error| error.to_string())?;
             Ok(ExitCode::SUCCESS)
         }
         DrillCommand::Crash { kills, seed, store, format } => {
             let place = tempfile::Builder::new().prefix("buttress-drill").tempdir()?;
-            let mut engines = Vec::new();
+            let mut stores = Vec::new();
             if store != Engines::Postgres {
-                engines.push(Engine::Redb(place.path().join("drill.redb")));
+                stores.push(At::File(place.path().join("drill.redb")));
             }
             if store != Engines::Redb {
-                engines.push(Engine::Postgres(server()?));
+                stores.push(server()?);
             }
             let stop = Stop::new();
             signal::stop_on_ctrl_c(&stop)?;
             let bar = Counter::of(kills, "killed");
-            let settings = Settings { kills, seed, engines };
+            let settings = Settings { kills, seed, stores };
             let drilled = runtime.block_on(drill::crash(&settings, &stop, |done| bar.at(done)))?;
             drop(bar);
             let text = match format {
@@ -53,16 +54,8 @@ pub(crate) fn obey(command: DrillCommand) -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-fn engine(store: &Path) -> Result<Engine, String> {
-    if store == Path::new("postgres") {
-        Ok(Engine::Postgres(server()?))
-    } else {
-        Ok(Engine::Redb(store.to_owned()))
-    }
-}
-
-fn server() -> Result<String, String> {
-    env::var(SERVER).map_err(|_| {
+fn server() -> Result<At, String> {
+    env::var(SERVER).map(At::Postgres).map_err(|_| {
         format!(
             "set {SERVER} to the URL of a PostgreSQL server, run this under `scripts/postgres run`, which makes \
              one for the time being, or leave it out with `--store redb`"

@@ -1,6 +1,6 @@
 //! Stores by their address.
 
-use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use buttress::store::{Retention, Store, StoreError, TroubleKind};
 use buttress_store::redb;
@@ -23,12 +23,12 @@ impl FromStr for At {
     }
 }
 
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl At {
+    /// The name of its engine in lower case.
+    pub const fn engine(&self) -> &'static str {
         match self {
-            Self::File(path) => path.display().fmt(f),
-            // The whole of it, password and all, is for whoever opens it.
-            Self::Postgres(_) => f.write_str("the PostgreSQL server"),
+            Self::File(_) => "redb",
+            Self::Postgres(_) => "postgres",
         }
     }
 }
