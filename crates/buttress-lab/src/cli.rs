@@ -180,7 +180,8 @@ pub(crate) enum DrillCommand {
     /// Kill processes that do steps with effects, and see whether anything is lost or done twice.
     ///
     /// On both stores: in a file of its own, and on the PostgreSQL server that BUTTRESS_POSTGRES is the URL of
-    /// (in the schema `buttress_drill`). Exits with 1 if a promise was broken.
+    /// (in the schema `buttress_drill`); `scripts/postgres run` makes one for the time being. Exits with 1 if a
+    /// promise was broken, and with 130 if it was ended by Ctrl-C: then with the table so far.
     Crash {
         /// How many processes to kill.
         #[arg(long, value_name = "N", default_value_t = 200, value_parser = value_parser!(u64).range(1..=1_000_000))]
@@ -191,6 +192,9 @@ pub(crate) enum DrillCommand {
         /// The stores.
         #[arg(long, value_enum, default_value_t = Engines::Both)]
         store: Engines,
+        /// Kill the PostgreSQL server, too: one that is made for the drill, whatever BUTTRESS_POSTGRES says.
+        #[arg(long)]
+        kill_server: bool,
         /// How to report.
         #[arg(long, value_enum, default_value_t = DrillFormat::Table)]
         format: DrillFormat,

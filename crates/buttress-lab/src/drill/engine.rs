@@ -27,7 +27,7 @@ pub(super) fn points(at: &At) -> &'static [Point] {
         Point::Whenever,
     ];
     match at {
-        At::File(_) => &Point::ALL,
+        At::File(_) => &Point::IN_A_FILE,
         At::Postgres(_) => &AT_A_SERVER,
     }
 }
