@@ -1,10 +1,17 @@
 //! The commands of `lab store`.
 
-use std::{error::Error, fs::File, io, process::ExitCode, time::Duration};
+use std::{
+    error::Error,
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
 
 use buttress::store::{StoreError, Summary};
 use buttress_lab::store::{self, Ages, At, Look};
-use buttress_store::RedbStore;
+use buttress_store::{RedbStore, redb::Exported};
 use tokio::runtime;
 
 use crate::{
@@ -15,10 +22,6 @@ use crate::{
 const DAY: u64 = 24 * 3_600;
 
 pub(crate) fn obey(command: StoreCommand) -> Result<ExitCode, Box<dyn Error>> {
-    // What cannot be opened can still be exported.
-    if let StoreCommand::Export { kept: Kept { path: At::File(path), .. }, out } = &command {
-        return export(path, out.as_deref());
-    }
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(ask(command))
 }
@@ -63,13 +66,7 @@ async fn ask(command: StoreCommand) -> Result<ExitCode, Box<dyn Error>> {
             let pruned = store.prune(namespace.as_deref()).await?;
             look.pruned(&pruned)
         }
-        StoreCommand::Export { kept, out } => {
-            let (store, _) = open(&kept, Ages::default()).await?;
-            let output = Output::open(out)?;
-            let (text, damaged) = store::export(&*store).await?;
-            output.write(&text)?;
-            return Ok(ExitCode::from(u8::from(damaged > 0)));
-        }
+        StoreCommand::Export { kept, out } => return export(&kept.path, out.as_deref()).await,
     };
     Output::Stdout.write(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -83,29 +80,52 @@ async fn open(
     Ok((store::open(&kept.path, ages).await?, look))
 }
 
-/// Writes down what is intact in a file; 1 if something is not.
-fn export(
-    path: &std::path::Path,
-    out: Option<&std::path::Path>,
-) -> Result<ExitCode, Box<dyn Error>> {
-    let found = match out {
+/// Writes down what is intact; 1 if something is not.
+async fn export(at: &At, out: Option<&Path>) -> Result<ExitCode, Box<dyn Error>> {
+    let exported = match out {
         Some(out) => {
-            let file = File::create_new(out).map_err(|error| {
+            // What was rescued before is not overwritten.
+            let named = |error: io::Error| {
                 io::Error::new(error.kind(), format!("{}: {error}", out.display()))
-            })?;
-            let mut file = io::BufWriter::new(file);
-            let found = RedbStore::export(path, &mut file)?;
-            file.into_inner()?.sync_all()?;
-            found
+            };
+            let mut file = io::BufWriter::new(File::create_new(out).map_err(named)?);
+            let exported = write_down(at, &mut file).await;
+            let file = file.into_inner().map_err(|error| named(error.into_error()))?;
+            if exported.is_err() && file.metadata()?.len() == 0 {
+                fs::remove_file(out)?;
+            }
+            file.sync_all().map_err(named)?;
+            exported
         }
-        None => RedbStore::export(path, &mut io::stdout().lock())?,
+        None => write_down(at, &mut io::BufWriter::new(io::stdout().lock())).await,
+    };
+    let found = match exported {
+        // Whoever reads has read enough, as `head` has.
+        Err(error) if broken_pipe(&error) => return Ok(ExitCode::SUCCESS),
+        exported => exported?,
     };
     if let Some(trouble) = &found.trouble {
         eprintln!("{trouble}");
     }
-    eprintln!(
-        "{} workflows, {} records, {} damaged, {} found by a search through the bytes of the file",
-        found.workflows, found.records, found.damaged, found.salvaged
-    );
+    eprint!("{} workflows, {} records, {} damaged", found.workflows, found.records, found.damaged);
+    match found.trouble {
+        Some(_) => {
+            eprintln!(", {} found by a search through the bytes of the file", found.salvaged);
+        }
+        None => eprintln!(),
+    }
     Ok(ExitCode::from(u8::from(found.damaged > 0 || found.trouble.is_some())))
+}
+
+async fn write_down(at: &At, sink: &mut impl Write) -> Result<Exported, StoreError> {
+    match at {
+        // What cannot be opened can still be exported.
+        At::File(path) => RedbStore::export(path, sink),
+        At::Postgres(_) => store::export(&*store::open(at, Ages::default()).await?, sink).await,
+    }
+}
+
+fn broken_pipe(error: &StoreError) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -4,8 +4,7 @@ use std::{
     fs,
     os::unix::process::CommandExt,
     process::{Command, Stdio},
-    thread::sleep,
-    time::Duration,
+    thread::yield_now,
 };
 
 use serde_json::Value;
@@ -80,7 +79,7 @@ fn ctrl_c_ends_it_with_the_table_so_far_and_leaves_nothing() {
             .unwrap();
         // Until it has begun.
         while fs::read_dir(place.path()).unwrap().next().is_none() {
-            sleep(Duration::from_millis(10));
+            yield_now();
         }
         for _ in 0..times {
             // As a terminal does: to all processes at once.

@@ -144,7 +144,7 @@ impl Look {
 }
 
 /// A workflow as an object.
-pub(super) fn workflow(summary: &Summary) -> Value {
+fn workflow(summary: &Summary) -> Value {
     json!({
         "namespace": &*summary.workflow.namespace,
         "workflow": &*summary.workflow.workflow,
@@ -159,7 +159,7 @@ pub(super) fn workflow(summary: &Summary) -> Value {
 }
 
 /// A version as an object.
-pub(super) fn record(sealed: &Sealed) -> Value {
+fn record(sealed: &Sealed) -> Value {
     json!({
         "namespace": &*sealed.workflow.namespace,
         "workflow": &*sealed.workflow.workflow,
@@ -179,7 +179,7 @@ pub(super) fn record(sealed: &Sealed) -> Value {
 }
 
 /// What is wrong as an object.
-pub(super) fn damaged(finding: &Finding) -> Value {
+fn damaged(finding: &Finding) -> Value {
     json!({"version": finding.version, "damage": finding.damage.to_string()})
 }
 
@@ -191,9 +191,14 @@ fn payload(payload: &Payload) -> Value {
 }
 
 fn readable(payload: &Payload) -> String {
+    text(payload).1
+}
+
+/// The very text that is stored, or hexadecimal digits where it is none; and which of the two.
+pub(super) fn text(payload: &Payload) -> (&'static str, String) {
     match std::str::from_utf8(&payload.bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => payload.bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Ok(text) => ("text", text.to_owned()),
+        Err(_) => ("hex", payload.bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
     }
 }
 
