@@ -3,20 +3,20 @@
 use std::{
     error::Error,
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Write},
     path::Path,
     process::ExitCode,
     time::Duration,
 };
 
 use buttress::store::{StoreError, Summary};
-use buttress_lab::store::{self, Ages, At, Look};
+use buttress_lab::store::{self, Ages, At, Look, Word};
 use buttress_store::{RedbStore, redb::Exported};
 use tokio::runtime;
 
 use crate::{
     cli::{Kept, StoreCommand},
-    output::Output,
+    output::{Output, about},
 };
 
 const DAY: u64 = 24 * 3_600;
@@ -53,6 +53,18 @@ async fn ask(command: StoreCommand) -> Result<ExitCode, Box<dyn Error>> {
             Output::Stdout.write(&look.checked(&checked))?;
             return Ok(ExitCode::from(u8::from(!checked.is_well())));
         }
+        StoreCommand::Resolve { kept, workflow, step, landed, absent: _, schema, begun_in } => {
+            let workflow = store::workflow(&workflow)?;
+            let begun_in = begun_in.as_deref().map(store::workflow).transpose()?;
+            let word = match landed {
+                Some(file) => Word::Landed { answer: read(&file)?, schema },
+                None => Word::Absent,
+            };
+            let (store, look) = open(&kept, Ages::default()).await?;
+            let written =
+                store::resolve(&*store, &workflow, &step, begun_in.as_ref(), word).await?;
+            look.version(&written, &[])
+        }
         StoreCommand::Fork { kept, workflow, version, to } => {
             let (from, to) = (store::workflow(&workflow)?, store::workflow(&to)?);
             let (store, look) = open(&kept, Ages::default()).await?;
@@ -80,14 +92,22 @@ async fn open(
     Ok((store::open(&kept.path, ages).await?, look))
 }
 
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = match file.to_str() {
+        Some("-") => io::stdin().lock().read_to_end(&mut bytes),
+        _ => File::open(file).and_then(|mut file| file.read_to_end(&mut bytes)),
+    };
+    read.map_err(|error| about(file, &error))?;
+    Ok(bytes)
+}
+
 /// Writes down what is intact; 1 if something is not.
 async fn export(at: &At, out: Option<&Path>) -> Result<ExitCode, Box<dyn Error>> {
     let exported = match out {
         Some(out) => {
             // What was rescued before is not overwritten.
-            let named = |error: io::Error| {
-                io::Error::new(error.kind(), format!("{}: {error}", out.display()))
-            };
+            let named = |error: io::Error| about(out, &error);
             let mut file = io::BufWriter::new(File::create_new(out).map_err(named)?);
             let exported = write_down(at, &mut file).await;
             let file = file.into_inner().map_err(|error| named(error.into_error()))?;

@@ -2,6 +2,7 @@
 
 mod export;
 mod open;
+mod resolve;
 mod show;
 
 use std::{error::Error, fmt};
@@ -11,6 +12,7 @@ use buttress::store::{Audit, Finding, Sealed, Store, StoreError, Summary, Versio
 pub use self::{
     export::export,
     open::{Ages, At, open},
+    resolve::{Unresolved, Word, resolve},
     show::Look,
 };
 

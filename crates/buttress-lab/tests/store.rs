@@ -8,7 +8,7 @@ use buttress::store::{
 use buttress_store::RedbStore;
 use serde_json::Value;
 
-fn lab(arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn lab(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_buttress-lab"))
         .arg("store")
         .args(arguments)
@@ -18,21 +18,21 @@ fn lab(arguments: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-fn json(arguments: &[&str]) -> Vec<Value> {
+pub(crate) fn json(arguments: &[&str]) -> Vec<Value> {
     let (status, out, err) = lab(&[arguments, &["--json"]].concat());
     assert_eq!(status, Some(0), "{out}{err}");
     out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn payload(text: &str) -> Payload {
+pub(crate) fn payload(text: &str) -> Payload {
     Payload { codec: Payload::JSON, schema: 1, bytes: text.as_bytes().to_vec() }
 }
 
-fn run<F: Future>(future: F) -> F::Output {
+pub(crate) fn run<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-fn begin(workflow: WorkflowId, step: &str) -> Begin {
+pub(crate) fn begin(workflow: WorkflowId, step: &str) -> Begin {
     Begin {
         workflow,
         step: StepId::new(step),
