@@ -1,15 +1,18 @@
 //! The commands of `lab store`.
 
 use std::{
+    collections::BTreeSet,
     error::Error,
+    ffi::OsStr,
     fs::{self, File},
     io::{self, Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
-use buttress::store::{StoreError, Summary};
+use buttress::store::{Store, StoreError, Summary};
 use buttress_lab::store::{self, Ages, At, Look, Word};
 use buttress_store::{RedbStore, redb::Exported};
 use tokio::runtime;
@@ -84,12 +87,33 @@ async fn ask(command: StoreCommand) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn open(
-    kept: &Kept,
-    ages: Ages,
-) -> Result<(std::sync::Arc<dyn buttress::store::Store>, Look), StoreError> {
+async fn open(kept: &Kept, ages: Ages) -> Result<(Arc<dyn Store>, Look), StoreError> {
     let look = if kept.json { Look::Json } else { Look::Table };
-    Ok((store::open(&kept.path, ages).await?, look))
+    let before = set_aside(&kept.path);
+    let store = store::open(&kept.path, ages).await?;
+    for old in set_aside(&kept.path).difference(&before) {
+        eprintln!(
+            "the file was damaged: what is intact is in a new one in its place, the old one is kept as {}",
+            old.display()
+        );
+    }
+    Ok((store, look))
+}
+
+/// The files that were damaged and were kept when the store was made anew of what is intact in them.
+fn set_aside(at: &At) -> BTreeSet<PathBuf> {
+    let At::File(path) = at else { return BTreeSet::new() };
+    let Some(name) = path.file_name().and_then(OsStr::to_str) else { return BTreeSet::new() };
+    let beside = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let begins = format!("{name}.damaged");
+    let files = fs::read_dir(beside).into_iter().flatten().flatten();
+    files
+        .filter(|file| file.file_name().to_str().is_some_and(|name| name.starts_with(&begins)))
+        .map(|file| file.path())
+        .collect()
 }
 
 fn read(file: &Path) -> io::Result<Vec<u8>> {

@@ -234,11 +234,30 @@ fn who_reads_no_further_ends_it_in_peace() {
 }
 
 #[test]
+fn who_looks_into_a_damaged_file_is_told_that_it_was_replaced() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("state.redb");
+    filled(&path);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(4).position(|four| four == b"BTRS").unwrap();
+    bytes[at + 40] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let path = path.to_str().unwrap();
+    let (status, out, told) = lab(&["verify", path]);
+    assert_eq!(status, Some(1), "{out}{told}");
+    assert!(told.contains("state.redb.damaged"), "{told}");
+    let (_, _, told) = lab(&["verify", path]);
+    assert_eq!(told, "", "once");
+}
+
+#[test]
 fn wrong_names_and_paths_are_told() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("state.redb");
     filled(&path);
     let path = path.to_str().unwrap();
+    let empty = place.path().join("nothing");
+    std::fs::write(&empty, "").unwrap();
     for (arguments, word) in [
         (&["ls", "/no/such/file.redb"][..], "there is no such file"),
         (&["show", path, "order-17"], "NAMESPACE/WORKFLOW"),
@@ -247,6 +266,9 @@ fn wrong_names_and_paths_are_told() {
         (&["history", path, "shop/nothing"], "no workflow"),
         (&["verify", path, "shop/nothing"], "no workflow"),
         (&["ls", "postgres://nobody:secret@127.0.0.1:1/none?connect_timeout=1"], "127.0.0.1"),
+        (&["ls", "Postgres://nobody:secret@127.0.0.1/none"], "postgresql://"),
+        (&["ls", "host=127.0.0.1 port=1 user=nobody password=secret"], "127.0.0.1"),
+        (&["ls", empty.to_str().unwrap()], "empty"),
     ] {
         let (status, _, told) = lab(arguments);
         assert_eq!(status, Some(1), "{arguments:?}: {told}");
@@ -254,4 +276,5 @@ fn wrong_names_and_paths_are_told() {
         assert_eq!(told.lines().count(), 1, "{told}");
     }
     assert!(!Path::new("/no/such/file.redb").exists());
+    assert_eq!(std::fs::metadata(&empty).unwrap().len(), 0);
 }
