@@ -122,6 +122,21 @@ async fn one_that_kills_its_worker_is_given_up_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_copy_of_one_that_was_given_up_has_attempts_of_its_own() {
+    let store = MemoryStore::new();
+    let journal = desk(&store);
+    submit(&journal, "a", &()).await.unwrap();
+    let (handler, _) = failing(2, Failure(Verdict::transient(), "busy"));
+    let process = Process::new(&store).set(|worker| worker.attempts(2));
+    let _running = process.start(handler);
+    assert!(wait::<u32>(&journal, "a", POLL).await.is_err());
+    // As it was at the last version before its result: with all that was done, and was counted.
+    let result = store.summary(&id("a")).await.unwrap().unwrap().latest;
+    store.fork(&id("a"), result - 1, &id("again")).await.unwrap();
+    assert_eq!(wait(&journal, "again", POLL).await, Ok(1_u32));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handler_that_panics_takes_nobody_with_it() {
     let store = MemoryStore::new();
     let journal = desk(&store);

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use buttress_lab::{plan::MOST_REQUESTS, run::World, store::At};
-use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, value_parser};
 
 /// Calls an unreliable tool through stacks of Buttress layers, and measures what they gain.
 #[derive(Debug, Parser)]
@@ -129,6 +129,32 @@ pub(crate) enum StoreCommand {
         /// Only this workflow.
         workflow: Option<String>,
     },
+    /// Write down what became of a step in doubt, after you have looked.
+    ///
+    /// It counts for good: whoever takes the workflow up finds the step done, or not begun. Nothing is written if
+    /// somebody holds the workflow, or if the step has an outcome. Where outcomes are not written as JSON, settle
+    /// the step by a probe instead.
+    #[command(group(ArgGroup::new("word").required(true)))]
+    Resolve {
+        #[command(flatten)]
+        kept: Kept,
+        /// The workflow.
+        workflow: String,
+        /// The step, as `lab store history` prints it.
+        step: String,
+        /// It was done: a file with the answer as your program records it, in JSON; `-` is the standard input.
+        #[arg(long, value_name = "FILE", group = "word")]
+        landed: Option<PathBuf>,
+        /// It was not done: it will be, as if it had never been begun.
+        #[arg(long, group = "word")]
+        absent: bool,
+        /// The schema version of the answer; by default that of the workflow's other outcomes, or else 1.
+        #[arg(long, value_name = "N", requires = "landed")]
+        schema: Option<u32>,
+        /// The workflow in which the step was begun, if this one is a copy of it.
+        #[arg(long, value_name = "WORKFLOW", requires = "landed")]
+        begun_in: Option<String>,
+    },
     /// Copy a workflow, as it was at a version, to a new one. What was in doubt is not begun in the copy.
     Fork {
         #[command(flatten)]
@@ -180,7 +206,8 @@ pub(crate) enum DrillCommand {
     /// Kill processes that do steps with effects, and see whether anything is lost or done twice.
     ///
     /// On both stores: in a file of its own, and on the PostgreSQL server that BUTTRESS_POSTGRES is the URL of
-    /// (in the schema `buttress_drill`). Exits with 1 if a promise was broken.
+    /// (in the schema `buttress_drill`); `scripts/postgres run` makes one for the time being. Exits with 1 if a
+    /// promise was broken, and with 130 if it was ended by Ctrl-C: then with the table so far.
     Crash {
         /// How many processes to kill.
         #[arg(long, value_name = "N", default_value_t = 200, value_parser = value_parser!(u64).range(1..=1_000_000))]
@@ -191,6 +218,9 @@ pub(crate) enum DrillCommand {
         /// The stores.
         #[arg(long, value_enum, default_value_t = Engines::Both)]
         store: Engines,
+        /// Kill the PostgreSQL server, too: one that is made for the drill, whatever BUTTRESS_POSTGRES says.
+        #[arg(long)]
+        kill_server: bool,
         /// How to report.
         #[arg(long, value_enum, default_value_t = DrillFormat::Table)]
         format: DrillFormat,
@@ -198,8 +228,9 @@ pub(crate) enum DrillCommand {
     /// What a drill runs and kills.
     #[command(hide = true)]
     Child {
+        /// The file; by default the server that BUTTRESS_POSTGRES is the URL of.
         #[arg(long)]
-        store: PathBuf,
+        file: Option<PathBuf>,
         #[arg(long)]
         tool: SocketAddr,
         #[arg(long)]

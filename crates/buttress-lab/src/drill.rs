@@ -5,52 +5,44 @@
 //! a named point, or at any time; another takes its place, until all is done. The tool counts what it was
 //! asked and with which keys, and this process what it was told.
 
+mod batch;
 mod child;
+mod cluster;
+mod death;
 mod engine;
 mod point;
 mod report;
 mod tool;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    error::Error,
-    fmt, io,
-    net::SocketAddr,
-    process::Stdio,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, error::Error, fmt, io, net::SocketAddr, sync::Arc, thread};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::Serialize;
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
-    process::{Child, Command},
-    sync::{broadcast::error::RecvError, oneshot},
-    time::sleep,
-};
 
 use self::{
-    child::{Trade, Work, at_the_tool, work, workflow},
+    batch::Batch,
+    child::{Work, work},
     point::{Fate, Point},
-    tool::{Moment, Tool},
 };
 pub use self::{
-    engine::{Engine, SERVER},
+    cluster::Cluster,
+    engine::SERVER,
     report::{json, table},
 };
-use crate::run::Stop;
+use crate::{run::Stop, store::At};
 
 /// What is to be drilled.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Settings {
-    /// How many processes are to be killed, over all engines.
+    /// How many processes are to be killed, over all stores.
     pub kills: u64,
     /// Where all that is random comes from: where the processes die. When they are killed at any time, the
     /// time they take decides too.
     pub seed: u64,
     /// The stores that are written.
-    pub engines: Vec<Engine>,
+    pub stores: Vec<At>,
+    /// The server of the one on PostgreSQL, if it may be killed as well.
+    pub cluster: Option<Cluster>,
 }
 
 /// Workflows of a batch, which one process does at once.
@@ -79,6 +71,8 @@ pub struct Tally {
     pub steps: u64,
     /// Processes killed at each point.
     pub points: BTreeMap<String, u64>,
+    /// Every promise that was broken, in words.
+    pub breaches: Vec<String>,
 }
 
 impl Tally {
@@ -98,10 +92,11 @@ impl Tally {
         for (point, kills) in &other.points {
             *self.points.entry(point.clone()).or_default() += kills;
         }
+        self.breaches.extend_from_slice(&other.breaches);
     }
 }
 
-/// What came of a drill, for each engine and together.
+/// What came of a drill, for each store and together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Drilled {
     /// Together.
@@ -111,7 +106,9 @@ pub struct Drilled {
     pub seed: u64,
     /// Whether it was ended early.
     pub interrupted: bool,
-    /// For each engine.
+    /// Why it could not go on to its end.
+    pub failure: Option<String>,
+    /// For each store, by the name of its engine.
     pub stores: BTreeMap<String, Tally>,
 }
 
@@ -127,40 +124,56 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
+impl Drilled {
+    /// Whether the drill was held, and every promise kept.
+    pub const fn is_well(&self) -> bool {
+        self.total.is_well() && self.failure.is_none()
+    }
+}
+
 /// Holds a drill; `progress` is told how many have been killed.
-pub async fn crash(
-    settings: &Settings,
-    stop: &Stop,
-    mut progress: impl FnMut(u64),
-) -> Result<Drilled, Box<dyn Error>> {
+pub async fn crash(settings: &Settings, stop: &Stop, mut progress: impl FnMut(u64)) -> Drilled {
     let mut drilled = Drilled { seed: settings.seed, ..Drilled::default() };
+    // On a server that was drilled before with the same seed, all would be done already.
+    let mark = rand::rng().random::<u32>();
     let mut random = StdRng::seed_from_u64(settings.seed);
-    let engines = settings.engines.len() as u64;
-    for (at, engine) in settings.engines.iter().enumerate() {
+    let stores = settings.stores.len() as u64;
+    for (number, at) in settings.stores.iter().enumerate() {
         // What does not divide falls to the first.
-        let share = settings.kills / engines + u64::from((at as u64) < settings.kills % engines);
+        let share = settings.kills / stores + u64::from((number as u64) < settings.kills % stores);
         let before = drilled.total.kills;
         let mut tally = Tally::default();
-        let mut batch = 0;
-        while tally.kills < share && !stop.is_requested() {
-            batch += 1;
-            let name = format!("{}-{}-{batch}", settings.seed, engine.name());
+        let mut batches = 0;
+        while tally.kills < share && !stop.is_requested() && drilled.failure.is_none() {
+            batches += 1;
+            let name = format!("{}-{mark:08x}-{batches}", settings.seed);
             let deaths = DEATHS.min(share - tally.kills);
-            let mut drill = Batch::new(engine, name);
-            drill.hold(deaths, &mut random, |kills| progress(before + tally.kills + kills)).await?;
-            tally.add(&drill.settle().await?);
+            let cluster = settings.cluster.as_ref().filter(|_| matches!(at, At::Postgres(_)));
+            let mut batch = Batch::new(at, cluster, name);
+            let killed = |kills| progress(before + tally.kills + kills);
+            let held = match batch.hold(deaths, &mut random, stop, killed).await {
+                Ok(()) => batch.settle().await,
+                Err(error) => Err(error),
+            };
+            drilled.failure = held.err().map(|error| error.to_string());
+            tally.add(&batch.tally);
         }
         drilled.total.add(&tally);
-        drilled.stores.insert(engine.name().to_owned(), tally);
+        drilled.stores.insert(at.engine().to_owned(), tally);
     }
     drilled.interrupted = stop.is_requested();
-    Ok(drilled)
+    drilled
 }
 
 /// What the child of a drill does: see [`crash`].
 pub async fn obey(orders: &Orders) -> Result<(), Box<dyn Error + Send + Sync>> {
+    thread::Builder::new().spawn(|| {
+        // Whoever gave the orders holds the other end; without them there is nobody to tell.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        point::die()
+    })?;
     let fate = Arc::new(Fate::new(orders.point()?, orders.nth));
-    let store = orders.engine.open(&fate).await?;
+    let store = engine::open(&orders.at, &fate).await?;
     let Orders { tool, batch, .. } = orders;
     let work_of = Work { tool: *tool, batch: batch.clone(), workflows: WORKFLOWS, steps: STEPS };
     work(store, work_of, fate).await
@@ -170,7 +183,7 @@ pub async fn obey(orders: &Orders) -> Result<(), Box<dyn Error + Send + Sync>> {
 #[derive(Clone, Debug)]
 pub struct Orders {
     /// The store to write.
-    pub engine: Engine,
+    pub at: At,
     /// Where the tool is.
     pub tool: SocketAddr,
     /// The name of the batch.
@@ -184,211 +197,5 @@ pub struct Orders {
 impl Orders {
     fn point(&self) -> Result<Option<Point>, Failure> {
         self.die_at.as_ref().map(|word| word.parse().map_err(Failure)).transpose()
-    }
-}
-
-/// Some workflows, from their beginning to their end.
-struct Batch<'a> {
-    engine: &'a Engine,
-    name: String,
-    tool: Tool,
-    told: HashMap<String, Told>,
-    tally: Tally,
-}
-
-/// What was acknowledged of a step.
-#[derive(Clone, Copy, Debug)]
-struct Told {
-    receipt: u64,
-    /// How many requests the tool had by then.
-    requests: u64,
-}
-
-impl<'a> Batch<'a> {
-    fn new(engine: &'a Engine, name: String) -> Self {
-        let steps = u64::from(WORKFLOWS * STEPS);
-        let tally = Tally { steps, ..Tally::default() };
-        Self { engine, name, tool: Tool::new(), told: HashMap::new(), tally }
-    }
-
-    /// Lets processes work at it, and up to `deaths` of them die.
-    async fn hold(
-        &mut self,
-        deaths: u64,
-        random: &mut StdRng,
-        mut progress: impl FnMut(u64),
-    ) -> Result<(), Box<dyn Error>> {
-        loop {
-            let death = (self.tally.kills < deaths).then(|| Death::draw(self.engine, random));
-            if self.run(death).await? {
-                return Ok(());
-            }
-            if let Some(death) = death {
-                self.tally.kills += 1;
-                *self.tally.points.entry(death.point.to_string()).or_default() += 1;
-                progress(self.tally.kills);
-            }
-        }
-    }
-
-    /// Lets one process work; whether it came to the end.
-    async fn run(&mut self, death: Option<Death>) -> Result<bool, Box<dyn Error>> {
-        // A tool's server of its own for each process: when it has ended, no request is left on the way.
-        let (end, ended) = oneshot::channel();
-        let (at, serving) = self.tool.serve(ended).await?;
-        let serving = tokio::spawn(serving);
-        let mut child = self.spawn(at, death)?;
-        let striking = strike(self.tool.clone(), death);
-        let lines =
-            child.stdout.take().ok_or_else(|| Failure("no pipe to the child".to_owned()))?;
-        let mut lines = BufReader::new(lines).lines();
-        let mut striking = std::pin::pin!(striking);
-        let mut struck = false;
-        loop {
-            tokio::select! {
-                biased;
-                line = lines.next_line() => match line? {
-                    Some(line) => self.hear(&line)?,
-                    None => break,
-                },
-                () = &mut striking, if !struck => {
-                    struck = true;
-                    child.start_kill()?;
-                }
-            }
-        }
-        let status = child.wait().await?;
-        let _ = end.send(());
-        serving.await??;
-        if status.success() {
-            return Ok(true);
-        }
-        if status.code().is_none() && death.is_some() {
-            return Ok(false);
-        }
-        let mut words = String::new();
-        if let Some(mut stderr) = child.stderr.take() {
-            stderr.read_to_string(&mut words).await?;
-        }
-        let words = words.trim();
-        Err(Failure(format!("a process of the drill ended by itself, with {status}: {words}"))
-            .into())
-    }
-
-    fn spawn(&self, tool: SocketAddr, death: Option<Death>) -> io::Result<Child> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["drill", "child", "--store", &self.engine.to_string()]);
-        command.args(["--tool", &tool.to_string(), "--batch", &self.name]);
-        if let Some(Death { point, nth, .. }) = death
-            && !point.at_the_tool()
-        {
-            command.args(["--die-at", point.as_str(), "--nth", &nth.to_string()]);
-        }
-        if let Engine::Postgres(url) = self.engine {
-            command.env(SERVER, url);
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.kill_on_drop(true).spawn()
-    }
-
-    /// Takes down what the child says.
-    fn hear(&mut self, line: &str) -> Result<(), Failure> {
-        let words: Vec<&str> = line.split(' ').collect();
-        match words[..] {
-            ["told", workflow, step, receipt] => {
-                let (Ok(step), Ok(receipt)) = (step.parse(), receipt.parse()) else {
-                    return Err(Failure(format!("a child said {line:?}")));
-                };
-                let step = at_the_tool(workflow, step);
-                let requests = self.tool.asked(&step).requests;
-                let told = Told { receipt, requests };
-                match self.told.insert(step, told) {
-                    None => self.tally.acknowledged += 1,
-                    // Told again, from what was recorded: the same, and the tool was left alone.
-                    Some(before) => {
-                        let same = before.receipt == receipt && before.requests == requests;
-                        self.tally.lost += u64::from(!same);
-                    }
-                }
-                Ok(())
-            }
-            ["doubt", _, _] => {
-                self.tally.in_doubt += 1;
-                Ok(())
-            }
-            _ => Err(Failure(format!("a child said {line:?}"))),
-        }
-    }
-
-    /// Compares the books when all is done.
-    async fn settle(mut self) -> Result<Tally, Box<dyn Error>> {
-        let store = self.engine.open(&Arc::new(Fate::new(None, 0))).await?;
-        for number in 0..WORKFLOWS {
-            let name = workflow(&self.name, number);
-            let id = buttress::store::WorkflowId::new("drill", &*name);
-            let summary = store.summary(&id).await?;
-            self.tally.unresolved += summary.map_or(0, |summary| u64::from(summary.pending));
-            for step in 0..STEPS {
-                let step_there = at_the_tool(&name, step);
-                let asked = self.tool.asked(&step_there);
-                if !self.told.contains_key(&step_there) {
-                    self.tally.unresolved += 1;
-                }
-                let wanted = u64::from(Trade::of(step) != Trade::Read);
-                self.tally.duplicated_effects += asked.effects.saturating_sub(wanted);
-                // One key for a step, whoever does it.
-                self.tally.duplicated_effects += (asked.keys.len() as u64).saturating_sub(1);
-                // An effect that was told of and never came is lost as well.
-                self.tally.lost += wanted.saturating_sub(asked.effects);
-            }
-        }
-        Ok(self.tally)
-    }
-}
-
-/// How a process is to die.
-#[derive(Clone, Copy, Debug)]
-struct Death {
-    point: Point,
-    nth: u32,
-    /// For one that may die at any time: when.
-    after: Duration,
-}
-
-impl Death {
-    fn draw(engine: &Engine, random: &mut StdRng) -> Self {
-        let points = engine.points();
-        let point = points[random.random_range(0..points.len())];
-        Self {
-            point,
-            // Not so late that most processes would come to the end before.
-            nth: random.random_range(1..=WORKFLOWS * 2),
-            after: Duration::from_millis(random.random_range(0..120)),
-        }
-    }
-}
-
-/// Ready when a process that does not kill itself is to be killed.
-async fn strike(tool: Tool, death: Option<Death>) {
-    let Some(Death { point, nth, after }) = death else { return std::future::pending().await };
-    let wanted = match point {
-        Point::Whenever => return sleep(after).await,
-        Point::Asked => Moment::Asked,
-        Point::Done => Moment::Done,
-        _ => return std::future::pending().await,
-    };
-    let mut moments = tool.moments();
-    let mut left = nth;
-    loop {
-        match moments.recv().await {
-            Ok(moment) if moment == wanted => {
-                left -= 1;
-                if left == 0 {
-                    return;
-                }
-            }
-            Ok(_) | Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return std::future::pending().await,
-        }
     }
 }

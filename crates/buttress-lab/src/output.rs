@@ -48,6 +48,7 @@ impl Output {
     }
 }
 
-fn about(path: &std::path::Path, error: &io::Error) -> io::Error {
+/// The error, with the path that it is about.
+pub(crate) fn about(path: &std::path::Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

@@ -1,4 +1,4 @@
-//! Ctrl-C.
+//! Ctrl-C, and other ways to be told to end.
 
 use std::{
     future::{Future, poll_fn},
@@ -11,7 +11,13 @@ use std::{
 };
 
 use buttress_lab::run::Stop;
-use tokio::{runtime, signal::ctrl_c};
+use tokio::{
+    runtime,
+    signal::{
+        ctrl_c,
+        unix::{Signal, SignalKind, signal},
+    },
+};
 
 /// The exit status of a program that was ended by Ctrl-C, as shells count.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -43,4 +49,32 @@ pub(crate) fn stop_on_ctrl_c(stop: &Stop) -> io::Result<()> {
         });
     })?;
     ready.recv().map_err(io::Error::other)
+}
+
+/// The signals by which one who has something to clean up is told to end.
+pub(crate) struct Signals([Signal; 3]);
+
+impl Signals {
+    /// Listens from here on.
+    pub(crate) fn listen() -> io::Result<Self> {
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Self([interrupt?, terminate?, hangup?]))
+    }
+
+    /// Requests a stop at the first signal, and is ready at the second.
+    pub(crate) async fn stop(mut self, stop: &Stop) {
+        self.next().await;
+        stop.request();
+        self.next().await;
+    }
+
+    async fn next(&mut self) {
+        let Self([interrupt, terminate, hangup]) = self;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }

@@ -1,14 +1,18 @@
 //! A look into a store, and the few things that people do to one by hand.
 
+mod export;
 mod open;
+mod resolve;
 mod show;
 
 use std::{error::Error, fmt};
 
-use buttress::store::{Finding, Sealed, Store, StoreError, Summary, Version, WorkflowId};
+use buttress::store::{Audit, Finding, Sealed, Store, StoreError, Summary, Version, WorkflowId};
 
 pub use self::{
+    export::export,
     open::{Ages, At, open},
+    resolve::{Unresolved, Word, resolve},
     show::Look,
 };
 
@@ -107,6 +111,17 @@ impl Checked {
     pub fn is_well(&self) -> bool {
         self.findings.is_empty() && self.failed.is_empty()
     }
+
+    fn add(&mut self, workflow: &WorkflowId, audit: Result<Audit, StoreError>) {
+        self.workflows += 1;
+        match audit {
+            Ok(Audit { records, findings }) => {
+                self.records += records;
+                self.findings.extend(findings.into_iter().map(|one| (workflow.clone(), one)));
+            }
+            Err(error) => self.failed.push((workflow.clone(), error)),
+        }
+    }
 }
 
 /// Looks through one workflow, or all; `seen` is told after each.
@@ -115,50 +130,21 @@ pub async fn verify(
     one: Option<&WorkflowId>,
     mut seen: impl FnMut(&Checked),
 ) -> Result<Checked, StoreError> {
-    let workflows: Vec<WorkflowId> = match one {
-        Some(one) => vec![one.clone()],
-        None => list(store, None).await?.into_iter().map(|summary| summary.workflow).collect(),
-    };
     let mut checked = Checked::default();
-    for workflow in workflows {
-        match store.verify(&workflow).await {
-            Ok(audit) => {
-                checked.records += audit.records;
-                let findings = audit.findings.into_iter();
-                checked.findings.extend(findings.map(|finding| (workflow.clone(), finding)));
-            }
-            // One that was asked for by name must be there.
-            Err(error @ StoreError::NotFound { .. }) if one.is_some() => return Err(error),
-            Err(error) => checked.failed.push((workflow, error)),
-        }
-        checked.workflows += 1;
+    if let Some(one) = one {
+        // One that was asked for by name must be there.
+        checked.add(one, Ok(store.verify(one).await?));
         seen(&checked);
+        return Ok(checked);
     }
-    Ok(checked)
-}
-
-/// What is intact, one JSON object a line, and how many records are not.
-pub async fn export(store: &dyn Store) -> Result<(String, u64), StoreError> {
-    let (mut text, mut bad) = (String::new(), 0);
-    for summary in list(store, None).await? {
-        text += &format!("{}\n", kind("workflow", show::workflow(&summary)));
-        for version in history(store, &summary.workflow).await? {
-            let line = match version {
-                Version::Intact(record) => kind("record", show::record(&record)),
-                Version::Damaged(finding) => {
-                    bad += 1;
-                    let mut line = show::damaged(&finding);
-                    line["workflow"] = summary.workflow.to_string().into();
-                    kind("damaged", line)
-                }
-            };
-            text += &format!("{line}\n");
+    let mut after = None;
+    loop {
+        let page = store.list(None, after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(checked) };
+        after = Some(last.workflow.clone());
+        for Summary { workflow, .. } in page {
+            checked.add(&workflow, store.verify(&workflow).await);
+            seen(&checked);
         }
     }
-    Ok((text, bad))
-}
-
-fn kind(kind: &str, mut line: serde_json::Value) -> serde_json::Value {
-    line["kind"] = kind.into();
-    line
 }

@@ -7,4 +7,5 @@ mod experiment;
 mod limits;
 mod plan;
 mod program;
+mod resolve;
 mod store;

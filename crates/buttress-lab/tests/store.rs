@@ -8,7 +8,7 @@ use buttress::store::{
 use buttress_store::RedbStore;
 use serde_json::Value;
 
-fn lab(arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn lab(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_buttress-lab"))
         .arg("store")
         .args(arguments)
@@ -18,50 +18,58 @@ fn lab(arguments: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-fn json(arguments: &[&str]) -> Vec<Value> {
+pub(crate) fn json(arguments: &[&str]) -> Vec<Value> {
     let (status, out, err) = lab(&[arguments, &["--json"]].concat());
     assert_eq!(status, Some(0), "{out}{err}");
     out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn payload(text: &str) -> Payload {
+pub(crate) fn payload(text: &str) -> Payload {
     Payload { codec: Payload::JSON, schema: 1, bytes: text.as_bytes().to_vec() }
 }
 
-/// A file with an order that is done up to a step in doubt, and an agent with three versions.
+pub(crate) fn run<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+pub(crate) fn begin(workflow: WorkflowId, step: &str) -> Begin {
+    Begin {
+        workflow,
+        step: StepId::new(step),
+        fingerprint: Digest::of(b"17"),
+        claim: Claim::Take { owner: Arc::from("me"), ttl: Duration::from_secs(1) },
+        intent: true,
+        restart: None,
+        mark: None,
+    }
+}
+
+/// An order that is done up to a step in doubt, and an agent with three versions, of these namespaces.
+async fn fill(store: &dyn Store, shop: &str, agents: &str) {
+    for (name, done) in [("charge", true), ("ship", false)] {
+        let begin = begin(WorkflowId::new(shop, "order-17"), name);
+        let Begun::Fresh(ticket) = store.begin(&begin).await.unwrap() else { panic!("new") };
+        if done {
+            store.complete(&ticket, Entry::done(payload(r#"{"cents":1200}"#))).await.unwrap();
+        }
+    }
+    for n in 1..=3 {
+        let append = Append {
+            workflow: WorkflowId::new(agents, "anna"),
+            step: StepId::new("state"),
+            claim: Claim::Shared,
+            expect: None,
+            parent: None,
+            fingerprint: Digest::default(),
+            entry: Entry::state(payload(&format!("{{\"n\":{n}}}"))),
+        };
+        store.append(append).await.unwrap();
+    }
+}
+
+/// A file of that.
 fn filled(path: &Path) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(async {
-        let store = RedbStore::open(path).unwrap();
-        let claim = Claim::Take { owner: Arc::from("me"), ttl: Duration::from_secs(1) };
-        for (name, done) in [("charge", true), ("ship", false)] {
-            let begin = Begin {
-                workflow: WorkflowId::new("shop", "order-17"),
-                step: StepId::new(name),
-                fingerprint: Digest::of(b"17"),
-                claim: claim.clone(),
-                intent: true,
-                restart: None,
-                mark: None,
-            };
-            let Begun::Fresh(ticket) = store.begin(&begin).await.unwrap() else { panic!("new") };
-            if done {
-                store.complete(&ticket, Entry::done(payload(r#"{"cents":1200}"#))).await.unwrap();
-            }
-        }
-        for n in 1..=3 {
-            let append = Append {
-                workflow: WorkflowId::new("agents", "anna"),
-                step: StepId::new("state"),
-                claim: Claim::Shared,
-                expect: None,
-                parent: None,
-                fingerprint: Digest::default(),
-                entry: Entry::state(payload(&format!("{{\"n\":{n}}}"))),
-            };
-            store.append(append).await.unwrap();
-        }
-    });
+    run(fill(&RedbStore::open(path).unwrap(), "shop", "agents"));
 }
 
 #[test]
@@ -148,11 +156,109 @@ fn what_is_intact_is_exported_even_if_the_file_cannot_be_opened() {
 }
 
 #[test]
+fn a_server_is_exported_as_a_file_is() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("state.redb");
+    let url = std::env::var("BUTTRESS_POSTGRES").unwrap();
+    // Others use the server, too.
+    let names = ["shop", "agents"].map(|name| format!("{name}-{}", std::process::id()));
+    let [shop, agents] = &names;
+    let binary = Payload { codec: 200, schema: 3, bytes: vec![0, 255, 34, 9] };
+    run(async {
+        let server = buttress_store::PostgresStore::connect(&url).await.unwrap();
+        let stores: [&dyn Store; 2] = [&RedbStore::open(&path).unwrap(), &server];
+        for store in stores {
+            fill(store, shop, agents).await;
+            let step = begin(WorkflowId::new(&**agents, "pictures \t\"1\""), "draw");
+            let Begun::Fresh(ticket) = store.begin(&step).await.unwrap() else { panic!("new") };
+            store.complete(&ticket, Entry::done(binary.clone()).finish()).await.unwrap();
+            store.fork(&step.workflow, 2, &WorkflowId::new(&**shop, "copy")).await.unwrap();
+        }
+    });
+    let export = |at: &str| {
+        let (status, out, told) = lab(&["export", at]);
+        assert_eq!(status, Some(0), "{told}");
+        let lines = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut ours: Vec<Value> =
+            lines.filter(|line| names.iter().any(|name| line["namespace"] == **name)).collect();
+        for line in &mut ours {
+            // These are of the time and the engine, and the last of them only a file has.
+            for name in ["created", "touched", "digest", "previous", "epoch", "lineage"] {
+                line.as_object_mut().unwrap().remove(name);
+            }
+        }
+        ours.sort_by_key(Value::to_string);
+        ours
+    };
+    let (file, server) = (export(path.to_str().unwrap()), export(&url));
+    assert_eq!(file.len(), 13, "{file:?}");
+    assert_eq!(file, server);
+}
+
+#[test]
+fn an_export_overwrites_nothing_and_leaves_nothing_empty() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("state.redb");
+    filled(&path);
+    let out = place.path().join("out.jsonl");
+    let arguments = ["export", path.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    {
+        let _open = RedbStore::open(&path).unwrap();
+        let (status, _, told) = lab(&arguments);
+        assert!(status == Some(1) && !out.exists(), "{told}");
+    }
+    assert_eq!(lab(&arguments).0, Some(0));
+    let written = std::fs::read(&out).unwrap();
+    let (status, _, told) = lab(&arguments);
+    assert!(status == Some(1) && told.contains("out.jsonl"), "{told}");
+    assert_eq!(std::fs::read(&out).unwrap(), written);
+}
+
+#[test]
+fn who_reads_no_further_ends_it_in_peace() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("state.redb");
+    filled(&path);
+    for command in ["export", "ls", "verify"] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_buttress-lab"))
+            .args(["store", command, path.to_str().unwrap()])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{command}: {told}");
+        assert!(!told.contains("roken pipe"), "{told}");
+    }
+}
+
+#[test]
+fn who_looks_into_a_damaged_file_is_told_that_it_was_replaced() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("state.redb");
+    filled(&path);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(4).position(|four| four == b"BTRS").unwrap();
+    bytes[at + 40] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let path = path.to_str().unwrap();
+    let (status, out, told) = lab(&["verify", path]);
+    assert_eq!(status, Some(1), "{out}{told}");
+    assert!(told.contains("state.redb.damaged"), "{told}");
+    let (_, _, told) = lab(&["verify", path]);
+    assert_eq!(told, "", "once");
+}
+
+#[test]
 fn wrong_names_and_paths_are_told() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("state.redb");
     filled(&path);
     let path = path.to_str().unwrap();
+    let empty = place.path().join("nothing");
+    std::fs::write(&empty, "").unwrap();
     for (arguments, word) in [
         (&["ls", "/no/such/file.redb"][..], "there is no such file"),
         (&["show", path, "order-17"], "NAMESPACE/WORKFLOW"),
@@ -161,6 +267,9 @@ fn wrong_names_and_paths_are_told() {
         (&["history", path, "shop/nothing"], "no workflow"),
         (&["verify", path, "shop/nothing"], "no workflow"),
         (&["ls", "postgres://nobody:secret@127.0.0.1:1/none?connect_timeout=1"], "127.0.0.1"),
+        (&["ls", "Postgres://nobody:secret@127.0.0.1/none"], "postgresql://"),
+        (&["ls", "host=127.0.0.1 port=1 user=nobody password=secret"], "127.0.0.1"),
+        (&["ls", empty.to_str().unwrap()], "empty"),
     ] {
         let (status, _, told) = lab(arguments);
         assert_eq!(status, Some(1), "{arguments:?}: {told}");
@@ -168,4 +277,5 @@ fn wrong_names_and_paths_are_told() {
         assert_eq!(told.lines().count(), 1, "{told}");
     }
     assert!(!Path::new("/no/such/file.redb").exists());
+    assert_eq!(std::fs::metadata(&empty).unwrap().len(), 0);
 }

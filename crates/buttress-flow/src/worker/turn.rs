@@ -206,6 +206,8 @@ impl<'a> Turn<'a> {
             _ => return Ok(Found::Done),
         };
         let attempts = match self.latest(paper::ATTEMPTS).await? {
+            // Not written under a lease: a copy of another workflow brought it along.
+            Ok(Some(found)) if found.epoch == 0 => Attempts::default(),
             Ok(Some(found)) => match paper::read("count of attempts", &found.payload) {
                 Ok(attempts) => attempts,
                 Err(error) => {

@@ -11,7 +11,7 @@ use std::{
 use buttress::{
     Event, Rejection, Teller,
     checkpoint::{CheckpointLayer, Effects, Halt, InDoubt, Keyed, Landing, Step},
-    store::{Journal, Store},
+    store::{Journal, Store, StoreError, TroubleKind},
 };
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -20,13 +20,19 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use tokio::task::{JoinSet, LocalSet};
+use tokio::{
+    task::{JoinSet, LocalSet},
+    time::{Instant, sleep},
+};
 use tower::{BoxError, Service, ServiceExt, service_fn};
 
 use super::{
     point::{Fate, Point},
     tool::Receipt,
 };
+
+/// How long a server that was killed may take to come back.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a step of the drill does, in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +98,7 @@ pub(crate) async fn work(
             let name = workflow(&work.batch, number);
             for step in 0..work.steps {
                 let way = Way { journal: &journal, client: &client, tool: work.tool, fate: &fate };
-                let receipt = way.go(&name, step).await?;
+                let receipt = way.insist(&name, step).await?;
                 say(format_args!("told {name} {step} {}", receipt.number))?;
                 fate.pass(Point::Told);
             }
@@ -124,6 +130,19 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
+    /// Does a step, again if the store was out of reach: what became of it then is the checkpoint's to know.
+    async fn insist(&self, workflow: &str, step: u32) -> Result<Receipt, BoxError> {
+        let started = Instant::now();
+        loop {
+            match self.go(workflow, step).await {
+                Err(error) if out_of_reach(&*error) && started.elapsed() < PATIENCE => {
+                    sleep(Duration::from_millis(50)).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
     async fn go(&self, workflow: &str, step: u32) -> Result<Receipt, BoxError> {
         self.fate.pass(Point::Start);
         let place = at_the_tool(workflow, step);
@@ -236,6 +255,13 @@ fn in_doubt(error: &(dyn Error + Send + Sync + 'static)) -> bool {
         error.downcast_ref(),
         Some(Rejection::Halted { halt, .. }) if matches!(**halt, Halt::InDoubt { .. })
     )
+}
+
+/// Whether the store could not be asked, or did not answer.
+fn out_of_reach(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    let Some(Rejection::Halted { halt, .. }) = error.downcast_ref() else { return false };
+    let (Halt::Store(error) | Halt::Unrecorded { error, .. }) = &**halt else { return false };
+    matches!(error, StoreError::Engine(trouble) if trouble.kind == TroubleKind::Unreachable)
 }
 
 /// The tool has nothing in its books.

@@ -31,10 +31,12 @@ pub(crate) enum Point {
     Told,
     /// At any time.
     Whenever,
+    /// It is the database server that dies, with all its processes, and comes back.
+    Server,
 }
 
 impl Point {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const IN_A_FILE: [Self; 11] = [
         Self::Start,
         Self::Taken,
         Self::Uncommitted,
@@ -61,12 +63,13 @@ impl Point {
             Self::Recorded => "recorded",
             Self::Told => "told",
             Self::Whenever => "whenever",
+            Self::Server => "server",
         }
     }
 
-    /// Whether it is the tool that sees it, and not the process itself.
-    pub(crate) const fn at_the_tool(self) -> bool {
-        matches!(self, Self::Asked | Self::Done)
+    /// Whether it is the process itself that comes there and dies.
+    pub(crate) const fn in_the_process(self) -> bool {
+        !matches!(self, Self::Asked | Self::Done | Self::Whenever | Self::Server)
     }
 }
 
@@ -80,7 +83,7 @@ impl FromStr for Point {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        Self::ALL
+        Self::IN_A_FILE
             .into_iter()
             .find(|point| point.as_str() == word)
             .ok_or_else(|| format!("no point {word:?}"))
@@ -110,7 +113,7 @@ impl Fate {
 }
 
 /// Ends this process as the kernel would: nothing is flushed, nothing is dropped.
-fn die() -> ! {
+pub(crate) fn die() -> ! {
     let me = rustix::process::getpid();
     // The signal is delivered before this returns; the abort is for a kernel that refuses.
     let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);

@@ -30,6 +30,12 @@ pub fn table(drilled: &Drilled) -> String {
         text += &format!("  {point} {kills}");
     }
     text.push('\n');
+    for breach in &drilled.total.breaches {
+        text += &format!("BROKEN: {breach}\n");
+    }
+    if let Some(failure) = &drilled.failure {
+        text += &format!("FAILED: {failure}\n");
+    }
     text
 }
 

@@ -90,7 +90,8 @@ impl Look {
             ("payload", readable(&sealed.payload)),
         ];
         for (name, fact) in facts {
-            text += &format!("{name:<10} {fact}\n");
+            text += format!("{name:<10} {}", plain(&fact)).trim_end();
+            text.push('\n');
         }
         text
     }
@@ -126,10 +127,12 @@ impl Look {
         }
         let mut text = String::new();
         for (workflow, Finding { version, damage }) in findings {
-            text += &format!("{workflow}: version {version}: {damage}\n");
+            text += &plain(&format!("{workflow}: version {version}: {damage}"));
+            text.push('\n');
         }
         for (workflow, error) in &checked.failed {
-            text += &format!("{workflow}: {error}\n");
+            text += &plain(&format!("{workflow}: {error}"));
+            text.push('\n');
         }
         let Checked { workflows, records, .. } = checked;
         text += &format!("{records} records of {workflows} workflows: ");
@@ -144,7 +147,7 @@ impl Look {
 }
 
 /// A workflow as an object.
-pub(super) fn workflow(summary: &Summary) -> Value {
+fn workflow(summary: &Summary) -> Value {
     json!({
         "namespace": &*summary.workflow.namespace,
         "workflow": &*summary.workflow.workflow,
@@ -159,7 +162,7 @@ pub(super) fn workflow(summary: &Summary) -> Value {
 }
 
 /// A version as an object.
-pub(super) fn record(sealed: &Sealed) -> Value {
+fn record(sealed: &Sealed) -> Value {
     json!({
         "namespace": &*sealed.workflow.namespace,
         "workflow": &*sealed.workflow.workflow,
@@ -179,7 +182,7 @@ pub(super) fn record(sealed: &Sealed) -> Value {
 }
 
 /// What is wrong as an object.
-pub(super) fn damaged(finding: &Finding) -> Value {
+fn damaged(finding: &Finding) -> Value {
     json!({"version": finding.version, "damage": finding.damage.to_string()})
 }
 
@@ -191,9 +194,14 @@ fn payload(payload: &Payload) -> Value {
 }
 
 fn readable(payload: &Payload) -> String {
+    text(payload).1
+}
+
+/// The very text that is stored, or hexadecimal digits where it is none; and which of the two.
+pub(super) fn text(payload: &Payload) -> (&'static str, String) {
     match std::str::from_utf8(&payload.bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => payload.bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Ok(text) => ("text", text.to_owned()),
+        Err(_) => ("hex", payload.bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
     }
 }
 
@@ -208,9 +216,24 @@ fn at(millis: u64) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(millis.min(LAST)))
 }
 
+/// Without what a terminal would obey: names and answers are anybody's.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\n' | '\t' => plain.push(letter),
+            letter if letter.is_control() => plain.extend(letter.escape_default()),
+            letter => plain.push(letter),
+        }
+    }
+    plain
+}
+
 fn columns(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let heads = heads.iter().map(|head| (*head).to_owned()).collect();
-    let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
+    let cell = |cell: &String| plain(cell).replace('\n', "\\n").replace('\t', "\\t");
+    let cells = |row: Vec<String>| row.iter().map(cell).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows.map(cells)).collect();
     let wide = |at: usize| {
         let cells = rows.iter().filter(|row| row.len() > at + 1).filter_map(|row| row.get(at));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -233,5 +256,11 @@ mod tests {
     fn columns_are_as_wide_as_they_need() {
         let rows = [vec!["abc".to_owned(), "1".to_owned()], vec!["d".to_owned(), "22".to_owned()]];
         assert_eq!(columns(&["A", "B"], rows.into_iter()), "A    B\nabc  1\nd    22\n");
+    }
+
+    #[test]
+    fn no_name_reaches_the_terminal_as_a_command() {
+        let rows = [vec!["a\u{1b}[2J\nb".to_owned()]];
+        assert_eq!(columns(&["A"], rows.into_iter()), "A\na\\u{1b}[2J\\nb\n");
     }
 }
