@@ -53,7 +53,11 @@ impl Shared {
                 Ok(done) => done,
                 // It waits yet, maybe for a connection.
                 Err(_) if self.pool.status().waiting > 0 => Err(self.target.busy(self.timeout)),
-                Err(_) => Err(self.target.slow(self.timeout)),
+                Err(_) => {
+                    // The others may be as silent: whoever comes next is not to find out one by one.
+                    self.pool.retain(|_, _| false);
+                    Err(self.target.slow(self.timeout))
+                }
             }
         })
     }
