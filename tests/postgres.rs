@@ -3,9 +3,11 @@
 mod concurrency;
 mod conformance;
 mod crash;
+mod cut;
 mod damage;
 mod errors;
 mod fence;
+mod proxy;
 mod schema;
 
 use std::{sync::Arc, time::Duration};

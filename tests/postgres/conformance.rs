@@ -59,6 +59,12 @@ impl Subject for Postgres {
         true
     }
 
+    async fn behead(&self, home: &Scratch, id: &WorkflowId) -> bool {
+        let damage = "UPDATE workflow SET digest = set_bit(digest, 7, 1 - get_bit(digest, 7)) \
+                      WHERE namespace = $1 AND workflow = $2";
+        home.client().await.execute(damage, &[&&*id.namespace, &&*id.workflow]).await.unwrap() == 1
+    }
+
     async fn pass(&self, time: Duration) {
         // The clock that counts is that of the server.
         let client = client(&url()).await;

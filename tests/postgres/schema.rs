@@ -19,24 +19,47 @@ async fn processes_that_start_at_once_make_one_schema() {
     let client = scratch.client().await;
     let versions = client.query("SELECT version FROM format ORDER BY version", &[]).await.unwrap();
     let versions: Vec<i32> = versions.iter().map(|row| row.get(0)).collect();
-    assert_eq!(versions, [1, 2], "each step once");
+    assert_eq!(versions, [1, 2, 3], "each step once");
     assert_eq!(scratch.store().await.list(None, None, 99).await.unwrap().len(), 8);
 }
 
 #[tokio::test]
 async fn an_older_schema_is_brought_up_to_date_and_keeps_what_it_holds() {
     let scratch = Scratch::new();
+    let store = scratch.store().await;
     let id = workflow("a");
-    done(&scratch.store().await, &id, "pay", "me").await;
+    done(&store, &id, "pay", "me").await;
+    let doubt = fresh(store.begin(&begin(&id, "ship", take("me"))).await.unwrap());
     let client = scratch.client().await;
     // As version 1 left it.
-    client.batch_execute("DROP VIEW overview; DELETE FROM format WHERE version = 2").await.unwrap();
+    client
+        .batch_execute(
+            "DROP VIEW overview; DROP TABLE birth; ALTER TABLE step DROP COLUMN begun; \
+             DELETE FROM format WHERE version > 1",
+        )
+        .await
+        .unwrap();
+    drop(store);
     let store = scratch.store().await;
     client.query_one("SELECT FROM overview", &[]).await.unwrap();
     assert!(matches!(
         store.begin(&begin(&id, "pay", take("me"))).await.unwrap(),
         Begun::Completed { .. }
     ));
+    assert_eq!(store.verify(&id).await.unwrap().findings, []);
+    client
+        .batch_execute(
+            "UPDATE workflow SET digest = ''; UPDATE record SET sealed = '' WHERE version = 3",
+        )
+        .await
+        .unwrap();
+    let summary = store.summary(&id).await.unwrap().unwrap();
+    assert_eq!((summary.latest, summary.pending), (3, 1));
+    let begun = store.begin(&begin(&id, "ship", take("me"))).await.unwrap();
+    assert!(
+        matches!(begun, Begun::Damaged { version: 3, key, .. } if key == doubt.key),
+        "{begun:?}"
+    );
 }
 
 #[tokio::test]

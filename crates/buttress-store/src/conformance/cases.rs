@@ -1,7 +1,7 @@
 //! The list of all cases, and what is made of it.
 
 use super::{
-    Case, Subject, damage, dropped, fence, fork, lease, life, list, names, race, restart,
+    Case, Subject, damage, dropped, fence, fork, head, lease, life, list, names, race, restart,
     retention, state, step,
 };
 
@@ -136,6 +136,13 @@ macro_rules! __conformance_cases {
                 a_damaged_outcome_is_in_doubt
                 a_damaged_outcome_without_effect_is_done_again
                 an_intent_that_rots_does_not_hold_up_its_outcome
+                what_rots_is_counted_for_what_it_was
+            }
+            head {
+                a_head_that_rots_is_put_together
+                a_head_that_rots_lets_nobody_go_on_who_held_it
+                a_head_that_rots_hides_neither_its_records_nor_others
+                a_workflow_whose_head_rotted_is_claimed
             }
             names {
                 unusual_names_are_names

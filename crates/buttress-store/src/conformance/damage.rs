@@ -289,3 +289,38 @@ pub(super) async fn an_intent_that_rots_does_not_hold_up_its_outcome<S: Subject>
     same!(found.record.status, Status::Intent, "the newest intact record");
     Ok(())
 }
+
+pub(super) async fn what_rots_is_counted_for_what_it_was<S: Subject>(subject: &S) -> Outcome {
+    let scene = Scene::set(subject).await?;
+    for (name, lost) in [("rotten", false), ("lost", true)] {
+        let order = workflow(name);
+        let in_doubt = async |expected: u32, when: &str| {
+            same!(scene.summary(&order).await?.pending, expected, "the steps in doubt {when}");
+            Ok::<_, String>(())
+        };
+        let rot = async |version| match lost {
+            true => scene.lose(&order, version).await,
+            false => scene.flip(&order, version).await,
+        };
+        // An intent that rots, and is begun again in its place, is still one.
+        let begin = intend(&order, "pay", take("a"));
+        scene.fresh(&begin).await?;
+        rot(1).await?;
+        let ticket = scene.fresh(&again(&begin, 1)).await?;
+        in_doubt(1, "after an intent that rotted was begun again").await?;
+        scene.complete(&ticket, "paid").await?;
+        in_doubt(0, "after it was done").await?;
+        // An outcome that rots was none.
+        rot(3).await?;
+        let ticket = scene.fresh(&again(&begin, 3)).await?;
+        in_doubt(1, "after an outcome that rotted was begun again").await?;
+        scene.complete(&ticket, "paid").await?;
+        // One that may be done twice takes the place of an intent.
+        let begin = intend(&order, "look", take("a"));
+        scene.fresh(&begin).await?;
+        rot(6).await?;
+        scene.step(&attempt(&order, "look", take("a")), "seen").await?;
+        in_doubt(0, "after all was done").await?;
+    }
+    Ok(())
+}

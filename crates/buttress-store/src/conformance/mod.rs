@@ -42,7 +42,7 @@
 //!
 //! # What is not in it
 //! Power loss and kills, which need a process or a disk of their own; damage to what an engine keeps
-//! besides the records; speed.
+//! besides records and heads; speed.
 
 #[macro_use]
 mod say;
@@ -51,6 +51,7 @@ mod damage;
 mod dropped;
 mod fence;
 mod fork;
+mod head;
 mod lease;
 mod life;
 mod list;
@@ -102,6 +103,18 @@ pub trait Subject: Send + Sync {
         version: u64,
         change: Change<'_>,
     ) -> impl Future<Output = bool> + Send;
+
+    /// Changes what is kept of a workflow beside its records: its head, as a failing disk would, while its store is
+    /// closed. Says whether there is such a thing.
+    ///
+    /// By default there is not, as if the store found all it knows in the records.
+    fn behead(
+        &self,
+        _home: &Self::Home,
+        _workflow: &WorkflowId,
+    ) -> impl Future<Output = bool> + Send {
+        async { false }
+    }
 
     /// Lets time pass, on the clock of the leases and on that of the ages: a test's paused clock is advanced,
     /// a real one waited for. Never less than was asked for.

@@ -43,6 +43,18 @@ impl<'a, S: Subject> Scene<'a, S> {
         Ok(Self { subject, home, store })
     }
 
+    /// As after a restart, before which the head of a workflow rotted; `None` if it has none.
+    pub(super) async fn behead(self, workflow: &WorkflowId) -> Result<Option<Self>, String> {
+        let Self { subject, home, store } = self;
+        drop(store);
+        if !subject.behead(&home, workflow).await {
+            return Ok(None);
+        }
+        let store =
+            subject.open(&home, Retention::default()).await.at("opening the store again")?;
+        Ok(Some(Self { subject, home, store }))
+    }
+
     pub(super) async fn pass(&self, time: Duration) {
         self.subject.pass(time).await;
     }

@@ -1,11 +1,8 @@
 //! How an operation reads, decides and writes.
 
-use buttress::{
-    Event, Teller,
-    store::{
-        Damage, Head, Life, Now, Pending, Record, StepId, StoreError, WorkflowId,
-        ledger::{Decided, Slot, Written},
-    },
+use buttress::store::{
+    Damage, Head, Life, Now, Pending, Record, StepId, StoreError, WorkflowId,
+    ledger::{Decided, Newest, Slot, Written},
 };
 use tokio_postgres::{Error, Row, types::ToSql};
 
@@ -25,7 +22,7 @@ pub(super) const UNKNOWN: u64 = u64::MAX;
 pub(super) struct Read {
     pub(super) now: Now,
     pub(super) next: Option<u64>,
-    pub(super) kept: Option<Kept>,
+    pub(super) kept: Result<Option<Kept>, Rotten>,
     pub(super) slot: Slot,
 }
 
@@ -56,7 +53,11 @@ impl Shared {
                 Ok(done) => done,
                 // It waits yet, maybe for a connection.
                 Err(_) if self.pool.status().waiting > 0 => Err(self.target.busy(self.timeout)),
-                Err(_) => Err(self.target.slow(self.timeout)),
+                Err(_) => {
+                    // The others may be as silent: whoever comes next is not to find out one by one.
+                    self.pool.retain(|_, _| false);
+                    Err(self.target.slow(self.timeout))
+                }
             }
         })
     }
@@ -91,12 +92,6 @@ impl Shared {
         self.target.trouble(error)
     }
 
-    /// Tells that a workflow whose head is damaged was passed over.
-    pub(super) fn tell_damage(&self, Rotten(workflow): &Rotten) {
-        let teller = Teller { pattern: "store", name: &workflow.workflow };
-        self.observe.event(teller, &Event::Damaged { version: 0 });
-    }
-
     pub(super) async fn read(
         &self,
         workflow: &WorkflowId,
@@ -118,8 +113,15 @@ impl Shared {
             .await?;
         let row = rows.first().ok_or_else(|| self.target.nonsense())?;
         let tell = |error| self.tell(error);
-        let kept = row::head(row, 2).map_err(tell)?.transpose()?;
-        let slot = slot(row, 2 + COLUMNS.len(), workflow, step).map_err(tell)?;
+        let mut kept = row::head(row, 2).map_err(tell)?.transpose();
+        let at = 2 + COLUMNS.len();
+        let slot = match step {
+            Some(step) => slot(row, at, workflow, step).map_err(tell)?,
+            None => Slot::Empty,
+        };
+        if column(row, at + 3).map_err(tell)? {
+            kept = Err(Rotten { workflow: workflow.clone(), seal: None });
+        }
         let next = column::<Option<i64>>(row, 1).map_err(tell)?.map(unsigned);
         Ok((session, Read { now: now(row, 0).map_err(tell)?, next, kept, slot }))
     }
@@ -180,9 +182,19 @@ impl Shared {
         mut epoch: Epoch,
         mut decide: impl FnMut(Option<Head>, Slot, Now, u64) -> Result<Decided<T>, StoreError> + Send,
     ) -> Result<T, StoreError> {
+        let mut mended = false;
         loop {
             let (mut session, Read { now, next, kept, slot }) =
                 self.read(workflow, step, epoch).await?;
+            let kept = match kept {
+                Err(_) if !mended => {
+                    drop(session);
+                    self.mend(workflow).await?;
+                    mended = true;
+                    continue;
+                }
+                kept => kept?,
+            };
             let (head, seal) = kept.map(|Kept { head, seal }| (head, seal)).unzip();
             let decided = decide(head, slot, now, next.unwrap_or(UNKNOWN))?;
             let Decided { reply, head, record, expired } = decided;
@@ -208,23 +220,16 @@ impl Shared {
     }
 }
 
-/// The slot of a step, of which the newest version is in column `at` and the record in the next.
-pub(super) fn slot(
-    row: &Row,
-    at: usize,
-    workflow: &WorkflowId,
-    step: Option<&StepId>,
-) -> Result<Slot, Error> {
+/// The slot of a step, of which the newest version is in column `at`, and then the record, and whether it is an
+/// intent.
+fn slot(row: &Row, at: usize, workflow: &WorkflowId, step: &StepId) -> Result<Slot, Error> {
     let Some(version) = column::<Option<i64>>(row, at)?.map(unsigned) else {
         return Ok(Slot::Empty);
     };
-    let opened = match column::<Option<&[u8]>>(row, at + 1)? {
+    let read = match column::<Option<&[u8]>>(row, at + 1)? {
         Some(bytes) => Record::open_at(bytes, workflow, version),
         None => Err(Damage::Missing),
     };
-    Ok(match opened {
-        Ok(record) if step.is_none_or(|step| record.step == *step) => Slot::Intact(record),
-        Ok(_) => Slot::Damaged { version, damage: Damage::Misplaced },
-        Err(damage) => Slot::Damaged { version, damage },
-    })
+    let begun = column::<Option<bool>>(row, at + 2)?.unwrap_or(false);
+    Ok(Slot::of(step, Newest { version, begun }, read))
 }

@@ -8,6 +8,7 @@ mod session;
 mod sql;
 mod store;
 mod trouble;
+mod whole;
 mod workflow;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -77,10 +78,11 @@ use self::{sql::Sql, trouble::Target};
 /// fenced in either case.
 ///
 /// # Damage
-/// A record that is not as it was written is passed over by what can do without it, and told. A damaged row
-/// of a workflow as a whole is [`StoreError::Corrupt`] for what writes it; its records can still be read, by
-/// [`get`](buttress::store::Store::get) and [`history`](buttress::store::Store::history). Let the server keep checksums of its
-/// pages (`initdb --data-checksums`): they find what rots before it is copied to a backup.
+/// A record that is not as it was written is passed over, one by one; so is the row of a workflow as a whole,
+/// which is put together from the records and told. If what it is put together from is damaged too, the workflow
+/// is [`StoreError::Corrupt`] for all but [`list`](buttress::store::Store::list) and
+/// [`delete`](buttress::store::Store::delete). Others are not held up by it. Let the server keep checksums of its pages
+/// (`initdb --data-checksums`): they find what rots before it is copied to a backup.
 ///
 /// # Clone
 /// Clones are the same store, with the same connections.

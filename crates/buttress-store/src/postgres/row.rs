@@ -1,7 +1,12 @@
 //! A head as the columns of a row, and back.
 
+use std::{borrow::Cow, error};
+
 use buttress::store::{Damage, Digest, Head, Life, StoreError, Term, WorkflowId};
-use tokio_postgres::{Error, Row, types::ToSql};
+use tokio_postgres::{
+    Error, Row,
+    types::{FromSql, ToSql, Type},
+};
 
 /// The columns of a head in the order in which they are written and read.
 pub(super) const COLUMNS: [&str; 16] = [
@@ -123,36 +128,47 @@ where
 
 /// The head in a row, of which the [columns](COLUMNS) start at `at`; `None` if they are all null.
 pub(super) fn head(row: &Row, at: usize) -> Result<Option<Result<Kept, Rotten>>, Error> {
-    let Some(namespace) = column::<Option<&str>>(row, at)? else { return Ok(None) };
-    let workflow = WorkflowId::new(namespace, column::<&str>(row, at + 1)?);
-    let raw = Raw {
-        born: column(row, at + 2)?,
-        epoch: column(row, at + 3)?,
-        lineage: column(row, at + 4)?,
-        owner: column(row, at + 5)?,
-        until: column(row, at + 6)?,
-        latest: column(row, at + 7)?,
-        digest: column(row, at + 8)?,
-        floor: column(row, at + 9)?,
-        life: column(row, at + 10)?,
-        pending: column(row, at + 11)?,
-        forked_from: column(row, at + 12)?,
-        forked_at: column(row, at + 13)?,
-        touched: column(row, at + 14)?,
-    };
-    let stored: &[u8] = column(row, at + 15)?;
-    Ok(Some(match raw.head(&workflow) {
+    let Some(namespace) = column::<Option<Stored<'_>>>(row, at)? else { return Ok(None) };
+    let name = column::<Option<Stored<'_>>>(row, at + 1)?;
+    let workflow = WorkflowId::new(namespace.text(), name.map_or("".into(), Stored::text));
+    let stored = column::<Option<&[u8]>>(row, at + 15)?.unwrap_or_default();
+    let head = Raw::read(row, at).ok().and_then(|raw| raw.head(&workflow));
+    Ok(Some(match head {
         Some(head) if seal(&head) == stored => Ok(Kept { head, seal: stored.to_vec() }),
-        _ => Err(Rotten(workflow)),
+        _ => Err(Rotten { workflow, seal: Some(stored.to_vec()) }),
     }))
 }
 
-/// A workflow whose head is not as it was written.
-pub(super) struct Rotten(pub(super) WorkflowId);
+/// A workflow whose head is not as it was written, or is not there.
+pub(super) struct Rotten {
+    pub(super) workflow: WorkflowId,
+    /// What is in the place of its seal; `None` if there is no row.
+    pub(super) seal: Option<Vec<u8>>,
+}
 
 impl From<Rotten> for StoreError {
-    fn from(Rotten(workflow): Rotten) -> Self {
-        Self::Corrupt { workflow, version: None, damage: Damage::Digest }
+    fn from(Rotten { workflow, seal }: Rotten) -> Self {
+        let damage = if seal.is_some() { Damage::Digest } else { Damage::Missing };
+        Self::Corrupt { workflow, version: None, damage }
+    }
+}
+
+/// The bytes of a text, which may be none: the server hands out what is on its disk.
+struct Stored<'a>(&'a [u8]);
+
+impl<'a> Stored<'a> {
+    fn text(self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.0)
+    }
+}
+
+impl<'a> FromSql<'a> for Stored<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn error::Error + Sync + Send>> {
+        Ok(Self(raw))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
     }
 }
 
@@ -172,7 +188,25 @@ struct Raw<'a> {
     touched: i64,
 }
 
-impl Raw<'_> {
+impl<'a> Raw<'a> {
+    fn read(row: &'a Row, at: usize) -> Result<Self, Error> {
+        Ok(Self {
+            born: column(row, at + 2)?,
+            epoch: column(row, at + 3)?,
+            lineage: column(row, at + 4)?,
+            owner: column(row, at + 5)?,
+            until: column(row, at + 6)?,
+            latest: column(row, at + 7)?,
+            digest: column(row, at + 8)?,
+            floor: column(row, at + 9)?,
+            life: column(row, at + 10)?,
+            pending: column(row, at + 11)?,
+            forked_from: column(row, at + 12)?,
+            forked_at: column(row, at + 13)?,
+            touched: column(row, at + 14)?,
+        })
+    }
+
     fn head(&self, workflow: &WorkflowId) -> Option<Head> {
         let number = |number: i64| u64::try_from(number).ok();
         let lease = match (self.owner, self.until) {

@@ -1,7 +1,7 @@
 //! A connection for the time of one operation.
 
 use deadpool_postgres::Object;
-use tokio_postgres::{Error, Row, types::ToSql};
+use tokio_postgres::{Error, Row, error::SqlState, types::ToSql};
 
 /// A connection that goes back to the pool only when nothing is under way on it.
 ///
@@ -33,8 +33,11 @@ impl Session {
         .await;
         self.working = match &answer {
             Ok(_) => false,
-            // An error that the server told is an answer too.
-            Err(error) => error.as_db_error().is_none(),
+            // An error that the server told is an answer too. One that writes nothing is left: the next
+            // connection may find another.
+            Err(error) => error
+                .as_db_error()
+                .is_none_or(|told| *told.code() == SqlState::READ_ONLY_SQL_TRANSACTION),
         };
         answer
     }

@@ -12,13 +12,12 @@ pub(super) struct Sql {
     pub(super) read: String,
     /// A head, and the record that is kept as the newest of a step or of the workflow.
     pub(super) newest: String,
-    /// A head, and the records up to a version, newest first.
-    pub(super) backwards: String,
-    /// One record.
+    /// A head, and one record.
     pub(super) get: String,
-    /// Whether there is a workflow, and records after a version.
+    /// A head, and records after a version.
     pub(super) history: String,
-    /// A head, its records and the newest versions of its steps.
+    /// The time, an epoch, a head, the one that the workflow came into being with, and what is kept under either:
+    /// records, and the newest versions of steps.
     pub(super) all: String,
     /// The time, an epoch, and workflows that nobody holds.
     pub(super) free: String,
@@ -27,7 +26,7 @@ pub(super) struct Sql {
     /// Removes workflows that are still as they were read.
     pub(super) prune: String,
     list: [[String; 2]; 2],
-    write: [[String; 3]; 3],
+    write: [[String; 3]; 4],
 }
 
 /// When an epoch is to be fetched. To take one writes to the log of the server, so it is not done for
@@ -45,6 +44,8 @@ pub(super) enum Epoch {
 pub(super) enum Place {
     /// None: the workflow comes into being.
     New,
+    /// One that is not found any more. The row may be there yet, under another name.
+    Lost,
     /// The one with a seal.
     Sealed,
     /// The one with a seal, unless another is about to write it.
@@ -82,10 +83,12 @@ impl Sql {
         let at = quoted(schema);
         let head = head("w");
         let this = "w.namespace = $1 AND w.workflow = $2";
+        let birth = "b.namespace = $1 AND b.workflow = $2";
         let epoch = format!("nextval('{}.epoch'::regclass)", at.replace('\'', "''"));
         let read = format!(
             "SELECT t.now, CASE WHEN $5 = 2 OR $5 = 1 AND w.born IS NULL THEN {epoch} END, \
-             {head}, s.version, r.sealed \
+             {head}, s.version, r.sealed, s.begun, \
+             w.born IS NULL AND EXISTS (SELECT FROM {at}.birth b WHERE {birth}) \
              FROM (SELECT {NOW} AS now) t \
              LEFT JOIN {at}.workflow w ON {this} \
              LEFT JOIN {at}.step s ON s.born = w.born AND s.step = $3 AND s.occurrence = $4 \
@@ -98,27 +101,28 @@ impl Sql {
              AND r.version = CASE WHEN $3 IS NULL THEN w.latest ELSE s.version END \
              WHERE {this}"
         );
-        let backwards = format!(
-            "SELECT {head}, r.version, r.sealed FROM {at}.workflow w \
-             LEFT JOIN {at}.record r ON r.born = w.born AND r.version <= $3 \
-             WHERE {this} ORDER BY r.version DESC"
-        );
         let get = format!(
-            "SELECT r.sealed FROM {at}.workflow w JOIN {at}.record r ON r.born = w.born \
-             WHERE {this} AND r.version = $3"
+            "SELECT {head}, r.version, r.sealed FROM {at}.workflow w \
+             LEFT JOIN {at}.record r ON r.born = w.born AND r.version = $3 WHERE {this}"
         );
         let history = format!(
-            "SELECT r.version, r.sealed FROM {at}.workflow w \
+            "SELECT {head}, r.version, r.sealed FROM {at}.workflow w \
              LEFT JOIN LATERAL (SELECT version, sealed FROM {at}.record \
              WHERE born = w.born AND version > $3 ORDER BY version LIMIT $4) r ON true \
              WHERE {this} ORDER BY r.version"
         );
         let all = format!(
-            "SELECT {head}, x.version, x.sealed, x.step, x.occurrence FROM {at}.workflow w \
+            "SELECT t.now, (SELECT {epoch} WHERE $3), {head}, {born}, \
+             x.born, x.version, x.sealed, x.step, x.occurrence, x.begun \
+             FROM (SELECT {NOW} AS now) t \
+             LEFT JOIN {at}.workflow w ON {this} LEFT JOIN {at}.birth b ON {birth} \
              LEFT JOIN LATERAL (\
-             SELECT version, sealed, NULL AS step, NULL AS occurrence FROM {at}.record WHERE born = w.born \
-             UNION ALL SELECT version, NULL, step, occurrence FROM {at}.step WHERE born = w.born) x ON true \
-             WHERE {this} ORDER BY x.version"
+             SELECT born, version, sealed, NULL AS step, NULL AS occurrence, NULL AS begun \
+             FROM {at}.record WHERE born IN (w.born, b.born) \
+             UNION ALL SELECT born, version, NULL, step, occurrence, begun \
+             FROM {at}.step WHERE born IN (w.born, b.born)) x ON true \
+             ORDER BY x.version",
+            born = self::head("b")
         );
         let free = format!(
             "SELECT t.now, (SELECT {epoch}), {head} \
@@ -136,7 +140,9 @@ impl Sql {
             "WITH gone AS (DELETE FROM {at}.workflow w \
              USING unnest($1::text[], $2::text[], $3::bytea[]) AS c (namespace, workflow, seal) \
              WHERE w.namespace = c.namespace AND w.workflow = c.workflow AND w.seal = c.seal \
-             RETURNING w.born), \
+             RETURNING w.namespace, w.workflow, w.born), \
+             births AS (DELETE FROM {at}.birth b USING gone \
+             WHERE b.namespace = gone.namespace AND b.workflow = gone.workflow), \
              records AS (DELETE FROM {at}.record r USING gone WHERE r.born = gone.born RETURNING 1), \
              steps AS (DELETE FROM {at}.step s USING gone WHERE s.born = gone.born) \
              SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM records), {SYNCED}"
@@ -163,11 +169,11 @@ impl Sql {
                 )
             })
         });
-        let write = [Place::New, Place::Sealed, Place::Unlocked].map(|place| {
+        let write = [Place::New, Place::Lost, Place::Sealed, Place::Unlocked].map(|place| {
             [Removal::Nothing, Removal::Expired, Removal::History]
                 .map(|drop| write(&at, place, drop))
         });
-        Self { read, newest, backwards, get, history, all, free, old, prune, list, write }
+        Self { read, newest, get, history, all, free, old, prune, list, write }
     }
 
     /// The time and heads in the order of names: at most `$1`, of one namespace, after a workflow.
@@ -181,9 +187,10 @@ impl Sql {
     /// steps, occurrences, statuses and sealed forms; the seal of the head before; versions that may go,
     /// and whether failures are kept. Answers how many heads it wrote: 0 or 1.
     pub(super) fn write(&self, place: Place, drop: Removal) -> &str {
-        let [new, sealed, unlocked] = &self.write;
+        let [new, lost, sealed, unlocked] = &self.write;
         let [nothing, expired, history] = match place {
             Place::New => new,
+            Place::Lost => lost,
             Place::Sealed => sealed,
             Place::Unlocked => unlocked,
         };
@@ -201,10 +208,23 @@ fn write(at: &str, place: Place, drop: Removal) -> String {
     let [version, step, occurrence, status, sealed] = std::array::from_fn(|at| count + 1 + at);
     let mut next = sealed + 1;
     let head = match place {
-        Place::New => format!(
-            "head AS (INSERT INTO {at}.workflow ({columns}) VALUES ({values}) \
-             ON CONFLICT (namespace, workflow) DO NOTHING RETURNING born)"
-        ),
+        Place::New | Place::Lost => {
+            let conflict = match place {
+                Place::Lost => format!(
+                    "(born) DO UPDATE SET ({columns}) = ROW ({excluded}) \
+                     WHERE (w.namespace, w.workflow) <> (excluded.namespace, excluded.workflow)",
+                    excluded = self::head("excluded")
+                ),
+                _ => "(namespace, workflow) DO NOTHING".to_owned(),
+            };
+            format!(
+                "head AS (INSERT INTO {at}.workflow AS w ({columns}) VALUES ({values}) \
+                 ON CONFLICT {conflict} RETURNING {returned}), \
+                 birth AS (INSERT INTO {at}.birth ({columns}) SELECT {columns} FROM head \
+                 ON CONFLICT (namespace, workflow) DO NOTHING)",
+                returned = self::head("w")
+            )
+        }
         Place::Sealed | Place::Unlocked => {
             let seal = next;
             next += 1;
@@ -239,7 +259,9 @@ fn write(at: &str, place: Place, drop: Removal) -> String {
         ),
         Removal::History => format!(
             ", records AS (DELETE FROM {at}.record r USING head WHERE r.born = head.born), \
-             steps AS (DELETE FROM {at}.step s USING head WHERE s.born = head.born)"
+             steps AS (DELETE FROM {at}.step s USING head WHERE s.born = head.born), \
+             births AS (DELETE FROM {at}.birth b USING head \
+             WHERE b.namespace = $1 AND b.workflow = $2)"
         ),
     };
     format!(
@@ -247,11 +269,12 @@ fn write(at: &str, place: Place, drop: Removal) -> String {
          kept AS (INSERT INTO {at}.record (born, version, step, occurrence, status, sealed) \
          SELECT head.born, n.* FROM head, unnest(${version}::bigint[], ${step}::text[], \
          ${occurrence}::bigint[], ${status}::text[], ${sealed}::bytea[]) n), \
-         pointed AS (INSERT INTO {at}.step AS s (born, step, occurrence, version) \
-         SELECT head.born, n.step, n.occurrence, n.version FROM head, \
-         unnest(${step}::text[], ${occurrence}::bigint[], ${version}::bigint[]) \
-         AS n (step, occurrence, version) \
-         ON CONFLICT (born, step, occurrence) DO UPDATE SET version = excluded.version){dropped} \
+         pointed AS (INSERT INTO {at}.step AS s (born, step, occurrence, version, begun) \
+         SELECT head.born, n.step, n.occurrence, n.version, n.status = 'intent' FROM head, \
+         unnest(${step}::text[], ${occurrence}::bigint[], ${version}::bigint[], ${status}::text[]) \
+         AS n (step, occurrence, version, status) \
+         ON CONFLICT (born, step, occurrence) \
+         DO UPDATE SET version = excluded.version, begun = excluded.begun){dropped} \
          SELECT count(*), {SYNCED} FROM head"
     )
 }

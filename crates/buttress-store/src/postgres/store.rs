@@ -3,16 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use buttress::store::{
-    Append, Audit, Begin, Begun, Claim, Entry, Fence, Finding, Found, Lease, Pending, Pruned,
-    Record, Sealed, Settled, StepId, Store, StoreError, Summary, Ticket, Version, WorkflowId,
-    ledger,
+    Append, Audit, Begin, Begun, Claim, Damage, Entry, Fence, Finding, Found, Head, Lease, Life,
+    Pending, Pruned, Record, Sealed, Settled, StepId, Store, StoreError, Summary, Ticket, Version,
+    WorkflowId, ledger,
 };
 
 use super::{
     PostgresStore,
-    engine::{self, Read, missing, unsigned},
-    row::{self, COLUMNS, column, signed},
+    engine::{self, Read, missing},
+    row::{self, Rotten, signed},
     sql::Epoch,
+    whole::Whole,
 };
 
 /// When one that comes with a claim needs an epoch: to bring a workflow into being, or to follow another as
@@ -154,13 +155,12 @@ impl Store for PostgresStore {
         let shared = &*self.shared;
         shared.within(async move {
             ledger::check_names(workflow, None)?;
-            let at = signed(version);
-            let (_session, rows) = shared
-                .ask(&shared.sql.get, &[&&*workflow.namespace, &&*workflow.workflow, &at])
-                .await?;
-            let row = rows.first().ok_or_else(|| missing(workflow, Some(version)))?;
-            let sealed: &[u8] = column(row, 0).map_err(|error| shared.tell(error))?;
-            Record::open_at(sealed, workflow, version).map_err(|damage| StoreError::Corrupt {
+            let records = shared.records(&shared.sql.get, workflow, &[&signed(version)]).await?;
+            let mut records = records.into_iter().flatten();
+            let (_, sealed) = records
+                .find(|(at, _)| *at == version)
+                .ok_or_else(|| missing(workflow, Some(version)))?;
+            Record::open_at(&sealed, workflow, version).map_err(|damage| StoreError::Corrupt {
                 workflow: workflow.clone(),
                 version: Some(version),
                 damage,
@@ -177,30 +177,18 @@ impl Store for PostgresStore {
         let shared = &*self.shared;
         shared.within(async move {
             ledger::check_names(workflow, None)?;
-            let (after, most) = (signed(after), signed(most as u64));
-            let (_session, rows) = shared
-                .ask(
-                    &shared.sql.history,
-                    &[&&*workflow.namespace, &&*workflow.workflow, &after, &most],
-                )
-                .await?;
-            if rows.is_empty() {
-                return Err(missing(workflow, None));
-            }
-            let mut history = Vec::with_capacity(rows.len());
-            for row in &rows {
-                let tell = |error| shared.tell(error);
-                let version: Option<i64> = column(row, 0).map_err(tell)?;
-                let sealed: Option<&[u8]> = column(row, 1).map_err(tell)?;
-                let (Some(version), Some(sealed)) = (version.map(unsigned), sealed) else {
-                    continue;
-                };
-                history.push(match Record::open_at(sealed, workflow, version) {
+            let records = shared
+                .records(&shared.sql.history, workflow, &[&signed(after), &signed(most as u64)])
+                .await?
+                .ok_or_else(|| missing(workflow, None))?;
+            let open =
+                |(version, bytes): (u64, Vec<u8>)| match Record::open_at(&bytes, workflow, version)
+                {
                     Ok(record) => Version::Intact(record),
                     Err(damage) => Version::Damaged(Finding { version, damage }),
-                });
-            }
-            Ok(history)
+                };
+            let after = records.into_iter().filter(|(version, _)| *version > after);
+            Ok(after.take(most).map(open).collect())
         })
     }
 
@@ -225,14 +213,24 @@ impl Store for PostgresStore {
                 parameters.push(workflow);
             }
             let statement = shared.sql.list(namespace.is_some(), after.is_some());
-            let (_session, rows) = shared.ask(statement, &parameters).await?;
+            let (session, rows) = shared.ask(statement, &parameters).await?;
+            // To look at one that has rotten takes another.
+            drop(session);
             let mut list = Vec::with_capacity(rows.len());
             for row in &rows {
                 let tell = |error| shared.tell(error);
                 let now = engine::now(row, 0).map_err(tell)?;
-                if let Some(kept) = row::head(row, 1).map_err(tell)?.transpose()? {
-                    list.push(Summary::of(&kept.head, now));
-                }
+                let head = match row::head(row, 1).map_err(tell)? {
+                    Some(Ok(kept)) => kept.head,
+                    Some(Err(Rotten { workflow, .. })) => match shared.look(&workflow).await {
+                        Ok(Some(whole)) => whole.head,
+                        // It is there, though nothing else is known: looking at it tells why.
+                        Ok(None) | Err(StoreError::Corrupt { .. }) => Head::new(workflow, 0, false),
+                        Err(error) => return Err(error),
+                    },
+                    None => continue,
+                };
+                list.push(Summary::of(&head, now));
             }
             Ok(list)
         })
@@ -242,9 +240,14 @@ impl Store for PostgresStore {
         let shared = &*self.shared;
         shared.within(async move {
             ledger::check_names(workflow, None)?;
-            let (_session, Read { now, kept, .. }) =
+            let (session, Read { now, kept, .. }) =
                 shared.read(workflow, None, Epoch::Never).await?;
-            Ok(kept.map(|kept| Summary::of(&kept.head, now)))
+            drop(session);
+            let head = match kept {
+                Ok(kept) => kept.map(|kept| kept.head),
+                Err(_) => shared.look(workflow).await?.map(|whole| whole.head),
+            };
+            Ok(head.map(|head| Summary::of(&head, now)))
         })
     }
 
@@ -266,11 +269,14 @@ impl Store for PostgresStore {
         let shared = &*self.shared;
         shared.within(async move {
             ledger::check_names(workflow, None)?;
-            shared
-                .decide(workflow, None, Epoch::Always, |head, _, now, next| {
-                    ledger::delete(head, workflow, now, next)
-                })
-                .await
+            let deleted = shared.decide(workflow, None, Epoch::Always, |head, _, now, next| {
+                ledger::delete(head, workflow, now, next)
+            });
+            match deleted.await {
+                // Of a workflow that is beyond repair, what is left can still be deleted.
+                Err(StoreError::Corrupt { .. }) => shared.bury(workflow).await,
+                deleted => deleted,
+            }
         })
     }
 
@@ -286,23 +292,15 @@ impl Store for PostgresStore {
         let shared = &*self.shared;
         shared.within(async move {
             ledger::check_names(workflow, None)?;
-            let (_session, rows) =
-                shared.ask(&shared.sql.all, &[&&*workflow.namespace, &&*workflow.workflow]).await?;
-            let (head, records) = shared.versions(workflow, &rows)?;
-            let mut steps = Vec::new();
-            for row in &rows {
-                let tell = |error| shared.tell(error);
-                let at = COLUMNS.len();
-                let step: Option<&str> = column(row, at + 2).map_err(tell)?;
-                if let Some(name) = step {
-                    let version = column::<i64>(row, at).map(unsigned).map_err(tell)?;
-                    let occurrence: i64 = column(row, at + 3).map_err(tell)?;
-                    // One that no step has points to nothing that is found there.
-                    let occurrence = u32::try_from(occurrence).unwrap_or(u32::MAX);
-                    steps.push((StepId::new(name).occurrence(occurrence), version));
-                }
+            let whole = shared.look(workflow).await?.ok_or_else(|| missing(workflow, None))?;
+            let Whole { head, rebuilt, born, records, steps, .. } = whole;
+            let steps = steps.into_iter().map(|(step, newest)| (step, newest.version));
+            let mut audit = ledger::audit(&head, records, steps);
+            // Without its birth the next damage would be beyond repair.
+            if rebuilt || !born && head.life != Life::Deleted {
+                audit.findings.insert(0, Finding { version: 0, damage: Damage::Digest });
             }
-            Ok(ledger::audit(&head, records, steps))
+            Ok(audit)
         })
     }
 }

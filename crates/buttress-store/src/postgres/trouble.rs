@@ -187,7 +187,8 @@ impl Target {
                     "{server}: there is a version already where the next is to be written ({said})"
                 ),
             ),
-            (Some("08" | "57"), _) | (_, &SqlState::TOO_MANY_CONNECTIONS) => {
+            (Some("08" | "57"), _)
+            | (_, &SqlState::TOO_MANY_CONNECTIONS | &SqlState::LOCK_NOT_AVAILABLE) => {
                 (TroubleKind::Unreachable, format!("{server} cannot be used now: {said}"))
             }
             _ => (TroubleKind::Other, format!("{server}: {said} ({})", code.code())),

@@ -1,43 +1,52 @@
 //! The operations that look at more than one row.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use buttress::store::{
     Found, Head, Lease, Life, Pruned, Record, StepId, StoreError, Summary, WorkflowId, ledger,
 };
-use tokio_postgres::{Row, types::ToSql};
+use tokio_postgres::types::ToSql;
 
 use super::{
     Shared,
     engine::{self, Read, missing, unsigned},
-    row::{self, COLUMNS, Kept, column, signed},
+    row::{self, COLUMNS, Kept, Rotten, column, signed},
     sql::{Epoch, Place, Removal},
     trouble,
+    whole::Whole,
 };
 
 /// How many workflows are looked at together.
 const PAGE: usize = 256;
 
 impl Shared {
-    /// A head and the versions in the rows of a statement, in the order of the rows.
-    pub(super) fn versions(
+    /// The records that a statement finds of a workflow, or all if its head has rotten; `None` if there is no
+    /// workflow.
+    pub(super) async fn records(
         &self,
+        statement: &str,
         workflow: &WorkflowId,
-        rows: &[Row],
-    ) -> Result<(Head, Vec<(u64, Vec<u8>)>), StoreError> {
+        more: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Vec<(u64, Vec<u8>)>>, StoreError> {
+        let (namespace, name) = (&*workflow.namespace, &*workflow.workflow);
+        let mut parameters: row::Parameters<'_> = vec![&namespace, &name];
+        parameters.extend(more);
+        let (session, rows) = self.ask(statement, &parameters).await?;
+        drop(session);
         let tell = |error| self.tell(error);
-        let first = rows.first().ok_or_else(|| missing(workflow, None))?;
-        let kept = row::head(first, 0).map_err(tell)?.transpose()?;
-        let Kept { head, .. } = kept.ok_or_else(|| missing(workflow, None))?;
-        let mut versions = Vec::with_capacity(rows.len());
-        for row in rows {
+        let head = rows.first().map(|row| row::head(row, 0)).transpose().map_err(tell)?.flatten();
+        if !matches!(head, Some(Ok(_))) {
+            return Ok(self.look(workflow).await?.map(|whole| whole.records));
+        }
+        let mut records = Vec::with_capacity(rows.len());
+        for row in &rows {
             let version: Option<i64> = column(row, COLUMNS.len()).map_err(tell)?;
             let sealed: Option<Vec<u8>> = column(row, COLUMNS.len() + 1).map_err(tell)?;
             if let (Some(version), Some(sealed)) = (version, sealed) {
-                versions.push((unsigned(version), sealed));
+                records.push((unsigned(version), sealed));
             }
         }
-        Ok((head, versions))
+        Ok(Some(records))
     }
 
     pub(super) async fn claim(
@@ -47,21 +56,37 @@ impl Shared {
         ttl: Duration,
     ) -> Result<Option<Lease>, StoreError> {
         let mut most = 8_i64;
+        let mut tried: BTreeSet<WorkflowId> = BTreeSet::new();
         loop {
             let (mut session, rows) = self.ask(&self.sql.free, &[&namespace, &most]).await?;
-            let (mut lost, mut rotten) = (0, 0);
+            let (mut free, mut rotten) = (Vec::new(), Vec::new());
             for row in &rows {
                 let now = engine::now(row, 0).map_err(|error| self.tell(error))?;
                 let next = column::<i64>(row, 1).map(unsigned).map_err(|error| self.tell(error))?;
-                let (head, seal) = match row::head(row, 2).map_err(|error| self.tell(error))? {
-                    Some(Ok(Kept { head, seal })) => (head, seal),
-                    Some(Err(head)) => {
-                        self.tell_damage(&head);
-                        rotten += 1;
-                        continue;
+                match row::head(row, 2).map_err(|error| self.tell(error))? {
+                    Some(Ok(kept)) => free.push((now, next, kept)),
+                    Some(Err(Rotten { workflow, .. })) if tried.insert(workflow.clone()) => {
+                        rotten.push(workflow);
                     }
-                    None => continue,
-                };
+                    Some(Err(_)) | None => {}
+                }
+            }
+            if !rotten.is_empty() {
+                // Whatever becomes of one, it holds up no other.
+                drop(session);
+                for workflow in rotten {
+                    match self.mend(&workflow).await {
+                        Ok(()) => {}
+                        Err(StoreError::Corrupt { .. } | StoreError::NotFound { .. }) => {
+                            self.tell_damage(&workflow);
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                continue;
+            }
+            let (mut lost, none) = (0, free.is_empty());
+            for (now, next, Kept { head, seal }) in free {
                 let decided = ledger::claim(Some(head), owner, ttl, now, next)?;
                 let Some(head) = decided.head else { continue };
                 let place = (Place::Unlocked, Some(&*seal));
@@ -70,8 +95,8 @@ impl Shared {
                 }
                 lost += 1;
             }
-            if rotten == rows.len() && signed(rotten as u64) == most {
-                // All that were looked at: there may be others behind them.
+            if none && signed(rows.len() as u64) == most {
+                // All that were looked at are beyond repair: there may be others behind them.
                 most = most.saturating_mul(8);
             } else if lost == 0 {
                 return Ok(None);
@@ -86,35 +111,42 @@ impl Shared {
     ) -> Result<Option<Found>, StoreError> {
         let name = step.map(|step| &*step.name);
         let occurrence = step.map(|step| i64::from(step.occurrence));
-        let (mut session, rows) = self
+        let (session, rows) = self
             .ask(
                 &self.sql.newest,
                 &[&&*workflow.namespace, &&*workflow.workflow, &name, &occurrence],
             )
             .await?;
-        let Some(row) = rows.first() else { return Ok(None) };
+        drop(session);
         let tell = |error| self.tell(error);
-        let kept = row::head(row, 0).map_err(tell)?.transpose()?;
-        let newest = match (step, kept) {
-            (Some(_), _) => column::<Option<i64>>(row, COLUMNS.len()).map_err(tell)?.map(unsigned),
-            (None, Some(Kept { head, .. })) if head.life != Life::Deleted => Some(head.latest),
-            _ => None,
-        };
-        let Some(newest) = newest.filter(|newest| *newest != 0) else { return Ok(None) };
-        let sealed: Option<&[u8]> = column(row, COLUMNS.len() + 1).map_err(tell)?;
-        if let Some(Ok(record)) = sealed.map(|bytes| Record::open_at(bytes, workflow, newest))
-            && step.is_none_or(|step| record.step == *step)
+        if let Some(row) = rows.first()
+            && let Some(Ok(Kept { head, .. })) = row::head(row, 0).map_err(tell)?
         {
-            return Ok(Some(Found { record, newest, skipped: Vec::new() }));
+            let newest = match step {
+                Some(_) => column::<Option<i64>>(row, COLUMNS.len()).map_err(tell)?.map(unsigned),
+                None => current(&head),
+            };
+            let Some(newest) = newest else { return Ok(None) };
+            let sealed: Option<&[u8]> = column(row, COLUMNS.len() + 1).map_err(tell)?;
+            if let Some(Ok(record)) = sealed.map(|bytes| Record::open_at(bytes, workflow, newest))
+                && step.is_none_or(|step| record.step == *step)
+            {
+                return Ok(Some(Found { record, newest, skipped: Vec::new() }));
+            }
         }
         // Rare enough that all may be read.
-        let at = signed(newest);
-        let rows = session
-            .query(&self.sql.backwards, &[&&*workflow.namespace, &&*workflow.workflow, &at])
-            .await
-            .map_err(tell)?;
-        let (_, versions) = self.versions(workflow, &rows)?;
-        ledger::latest(workflow, step, newest, versions).map(Some)
+        let Some(Whole { head, mut records, steps, .. }) = self.look(workflow).await? else {
+            return Ok(None);
+        };
+        let newest = match step {
+            Some(step) => {
+                steps.iter().find(|(found, _)| found == step).map(|(_, newest)| newest.version)
+            }
+            None => current(&head),
+        };
+        let Some(newest) = newest else { return Ok(None) };
+        records.retain(|(version, _)| *version <= newest);
+        ledger::latest(workflow, step, newest, records.into_iter().rev()).map(Some)
     }
 
     pub(super) async fn fork(
@@ -123,21 +155,26 @@ impl Shared {
         at: u64,
         to: &WorkflowId,
     ) -> Result<Summary, StoreError> {
+        let mut mended = false;
         loop {
-            let parameters: [&(dyn ToSql + Sync); 3] =
-                [&&*from.namespace, &&*from.workflow, &i64::MAX];
-            let (session, rows) = self.ask(&self.sql.backwards, &parameters).await?;
-            drop(session);
-            let (source, mut versions) = self.versions(from, &rows)?;
-            versions.reverse();
-            let kept = versions
+            let whole = self.look(from).await?.ok_or_else(|| missing(from, None))?;
+            let kept = whole
+                .records
                 .into_iter()
                 .filter_map(|(version, bytes)| Record::open_at(&bytes, from, version).ok());
             let (mut session, Read { now, next, kept: target, .. }) =
                 self.read(to, None, Epoch::New).await?;
-            let target = target.map(|kept| kept.head);
+            let target = match target {
+                Err(_) if !mended => {
+                    drop(session);
+                    self.mend(to).await?;
+                    mended = true;
+                    continue;
+                }
+                target => target?.map(|kept| kept.head),
+            };
             let next = next.unwrap_or(engine::UNKNOWN);
-            let (head, records) = ledger::fork(target, &source, at, to, kept, now, next)?;
+            let (head, records) = ledger::fork(target, &whole.head, at, to, kept, now, next)?;
             let summary = Summary::of(&head, now);
             let place = (Place::New, None);
             if self.write(&mut session, head, place, &records, (Removal::Nothing, &[])).await? {
@@ -171,9 +208,9 @@ impl Shared {
                         }
                     }
                     // How old it is cannot be known.
-                    Some(Err(head)) => {
-                        self.tell_damage(&head);
-                        last = Some(head.0);
+                    Some(Err(Rotten { workflow, .. })) => {
+                        self.tell_damage(&workflow);
+                        last = Some(workflow);
                     }
                     None => {}
                 }
@@ -201,4 +238,9 @@ impl Shared {
             after = last;
         }
     }
+}
+
+/// The newest version that is to be had of a workflow as a whole.
+fn current(head: &Head) -> Option<u64> {
+    (head.latest > 0 && head.life != Life::Deleted).then_some(head.latest)
 }

@@ -6,7 +6,7 @@
 //! | `heads` | workflow | its head, sealed |
 //! | `births` | workflow | the head that it came into being with, sealed: if the head rots, idempotency keys are told from it |
 //! | `records` | workflow, version | the record, sealed |
-//! | `steps` | workflow, step | the version of its newest record, with a check |
+//! | `steps` | workflow, step | the version of its newest record and whether that is an intent, with a check |
 
 use ::redb::{
     ReadOnlyTable, ReadTransaction, ReadableTable, StorageError, Table, TableDefinition,
@@ -14,7 +14,7 @@ use ::redb::{
 };
 use buttress::store::{
     Damage, Digest, Head, Now, Record, Retention, Sealed, StepId, StoreError, WorkflowId,
-    ledger::{self, Slot, Written},
+    ledger::{self, Newest, Slot, Written},
 };
 
 use super::{key, meta::Meta, sound::sound, trouble::Stop};
@@ -127,10 +127,10 @@ impl<T: ReadableTable<Bytes, Bytes>> Rows<T> {
         };
         match birth {
             Some(birth) => {
-                let newest = self.newest_pointed(&at)?;
+                let steps = self.steps(workflow)?;
                 let records = self.raw(workflow, 0, u64::MAX)?;
                 let head = sound(records, workflow, |records| {
-                    ledger::rebuild(birth, records, newest, now, next)
+                    ledger::rebuild(birth, records, steps, now, next)
                 })?;
                 Ok(Loaded { head: Some(head), rebuilt: true })
             }
@@ -151,37 +151,27 @@ impl<T: ReadableTable<Bytes, Bytes>> Rows<T> {
         Ok(birth.is_some_and(|bytes| open_head(bytes.value(), workflow).is_ok()))
     }
 
-    /// The highest version that a step of the workflow points to.
-    fn newest_pointed(&self, workflow: &[u8]) -> Result<u64, StorageError> {
-        let mut newest = 0;
-        for row in self.steps.range::<&[u8]>(workflow..key::after(workflow.to_vec()).as_slice())? {
-            let (at, pointer) = row?;
-            newest = newest.max(open_pointer(pointer.value(), at.value()).unwrap_or(0));
-        }
-        Ok(newest)
-    }
-
     /// The newest record of a step.
     pub(super) fn slot(&self, workflow: &WorkflowId, step: &StepId) -> Result<Placed, Stop> {
         let at = key::step(key::workflow(workflow), step);
         let Some(pointer) = self.steps.get(at.as_slice())? else {
             return Ok(Placed { slot: Slot::Empty, searched: false });
         };
-        let Some(version) = open_pointer(pointer.value(), &at) else {
+        let Some(newest) = open_pointer(pointer.value(), &at) else {
             return Ok(Placed { slot: self.search(workflow, step)?, searched: true });
         };
-        let slot = match self.record(workflow, version)? {
-            None => Slot::Damaged { version, damage: Damage::Missing },
-            Some(Ok(record)) if record.step == *step => Slot::Intact(record),
-            Some(Ok(_)) => Slot::Damaged { version, damage: Damage::Misplaced },
-            Some(Err(damage)) => Slot::Damaged { version, damage },
-        };
-        Ok(Placed { slot, searched: false })
+        let read = self.record(workflow, newest.version)?.unwrap_or(Err(Damage::Missing));
+        Ok(Placed { slot: Slot::of(step, newest, read), searched: false })
     }
 
     /// Looks for the newest record of a step. A newer one that is damaged may be of the step.
     fn search(&self, workflow: &WorkflowId, step: &StepId) -> Result<Slot, Stop> {
         let prefix = key::workflow(workflow);
+        // What it was nobody knows: if it was counted it is so twice, rather than forgotten.
+        let damaged_at = |version, damage| {
+            let newest = Newest { version, begun: false };
+            Slot::Damaged { newest, damage }
+        };
         let mut damaged = None;
         for row in self.raw(workflow, 0, u64::MAX)?.rev() {
             let (at, bytes) = row?;
@@ -192,12 +182,12 @@ impl<T: ReadableTable<Bytes, Bytes>> Rows<T> {
                 }
                 Ok(_) => {}
                 Err(damage) => {
-                    damaged.get_or_insert(Slot::Damaged { version, damage });
+                    damaged.get_or_insert(damaged_at(version, damage));
                 }
             }
         }
         // Something pointed to it, so there was one.
-        Ok(damaged.unwrap_or(Slot::Damaged { version: 0, damage: Damage::Missing }))
+        Ok(damaged.unwrap_or(damaged_at(0, Damage::Missing)))
     }
 
     /// One record, `None` if nothing is kept there.
@@ -223,16 +213,19 @@ impl<T: ReadableTable<Bytes, Bytes>> Rows<T> {
         self.records.range::<&[u8]>(from.as_slice()..=to.as_slice())
     }
 
-    /// The steps of a workflow and the versions that are kept as their newest.
-    pub(super) fn steps(&self, workflow: &WorkflowId) -> Result<Vec<(StepId, u64)>, StorageError> {
+    /// The steps of a workflow and what is kept of each, `None` where that has rotten.
+    pub(super) fn steps(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Vec<(StepId, Option<Newest>)>, StorageError> {
         let prefix = key::workflow(workflow);
         let mut steps = Vec::new();
         let end = key::after(prefix.clone());
         for row in self.steps.range::<&[u8]>(prefix.as_slice()..end.as_slice())? {
             let (at, pointer) = row?;
             let step = at.value().strip_prefix(prefix.as_slice()).and_then(key::split_step);
-            if let (Some(step), Some(version)) = (step, open_pointer(pointer.value(), at.value())) {
-                steps.push((step, version));
+            if let Some(step) = step {
+                steps.push((step, open_pointer(pointer.value(), at.value())));
             }
         }
         Ok(steps)
@@ -253,7 +246,7 @@ impl Writing<'_> {
     pub(super) fn put_record(&mut self, written: &Written) -> Result<(), StorageError> {
         let Written { sealed: Sealed { record, .. }, bytes } = written;
         let prefix = key::workflow(&record.workflow);
-        self.point(&prefix, &record.step, record.version)?;
+        self.point(&prefix, &record.step, Newest::of(record))?;
         let at = key::record(prefix, record.version);
         self.records.insert(at.as_slice(), bytes.as_slice())?;
         Ok(())
@@ -264,10 +257,10 @@ impl Writing<'_> {
         &mut self,
         workflow: &[u8],
         step: &StepId,
-        version: u64,
+        newest: Newest,
     ) -> Result<(), StorageError> {
         let at = key::step(workflow.to_vec(), step);
-        self.steps.insert(at.as_slice(), seal_pointer(version, &at).as_slice())?;
+        self.steps.insert(at.as_slice(), seal_pointer(newest, &at).as_slice())?;
         Ok(())
     }
 
@@ -283,7 +276,7 @@ impl Writing<'_> {
         let at = key::step(key::workflow(workflow), &record.step);
         let newest = self.steps.get(at.as_slice())?;
         let newest = newest.and_then(|pointer| open_pointer(pointer.value(), &at));
-        if ledger::expires(&record, newest, retention) {
+        if ledger::expires(&record, newest.map(|newest| newest.version), retention) {
             let at = key::record(key::workflow(workflow), version);
             self.records.remove(at.as_slice())?;
         }
@@ -312,17 +305,22 @@ pub(super) fn open_head(bytes: &[u8], workflow: &WorkflowId) -> Result<Head, Dam
     if head.workflow == *workflow { Ok(head) } else { Err(Damage::Misplaced) }
 }
 
+/// The bit of a pointer that says that it leads to an intent: no version is so great.
+const BEGUN: u64 = 1 << 63;
+
 /// A pointer that went wrong by a bit may still point to a record of the step, to an older one.
-pub(super) fn seal_pointer(version: u64, at: &[u8]) -> [u8; 16] {
-    let Digest(digest) = Digest::of_parts(&[at, &version.to_le_bytes()]);
+pub(super) fn seal_pointer(newest: Newest, at: &[u8]) -> [u8; 16] {
+    let number = newest.version | if newest.begun { BEGUN } else { 0 };
+    let Digest(digest) = Digest::of_parts(&[at, &number.to_le_bytes()]);
     let mut pointer = [0; 16];
-    let parts = version.to_le_bytes().into_iter().chain(digest);
+    let parts = number.to_le_bytes().into_iter().chain(digest);
     pointer.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
     pointer
 }
 
-pub(super) fn open_pointer(bytes: &[u8], at: &[u8]) -> Option<u64> {
-    let (version, _) = bytes.split_first_chunk::<8>()?;
-    let version = u64::from_le_bytes(*version);
-    (bytes == seal_pointer(version, at)).then_some(version)
+pub(super) fn open_pointer(bytes: &[u8], at: &[u8]) -> Option<Newest> {
+    let (number, _) = bytes.split_first_chunk::<8>()?;
+    let number = u64::from_le_bytes(*number);
+    let newest = Newest { version: number & !BEGUN, begun: number & BEGUN != 0 };
+    (bytes == seal_pointer(newest, at)).then_some(newest)
 }

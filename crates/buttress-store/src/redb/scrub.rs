@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use ::redb::{ReadTransaction, ReadableTable, StorageError, TableHandle as _, WriteTransaction};
-use buttress::store::{Head, Life, Record};
+use buttress::store::{Head, Life, Record, ledger::Newest};
 
 use super::{
     key,
@@ -150,16 +150,16 @@ fn records(rows: Vec<(Vec<u8>, Vec<u8>)>, found: &mut Vec<u64>) -> Table {
 
 /// Pointers to the newest record of each step: those that are sound, and one for each step that lacks it.
 fn pointers(steps: Vec<(Vec<u8>, Vec<u8>)>, records: &Table, found: &mut Vec<u64>) -> Table {
-    let mut newest: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+    let mut newest: BTreeMap<Vec<u8>, Newest> = BTreeMap::new();
     for record in records.values().filter_map(|bytes| Record::open(bytes).ok()) {
         let at = key::step(key::workflow(&record.workflow), &record.step);
-        newest.insert(at, record.version);
+        newest.insert(at, Newest::of(&record));
     }
     let mut table = Table::new();
     for (at, pointer) in steps {
         match open_pointer(&pointer, &at) {
             // One to an older record is of an older table.
-            Some(version) if newest.get(&at).is_none_or(|newest| *newest <= version) => {
+            Some(kept) if newest.get(&at).is_none_or(|found| found.version <= kept.version) => {
                 newest.remove(&at);
                 table.insert(at, pointer);
             }
@@ -171,9 +171,9 @@ fn pointers(steps: Vec<(Vec<u8>, Vec<u8>)>, records: &Table, found: &mut Vec<u64
             }
         }
     }
-    for (at, version) in newest {
+    for (at, newest) in newest {
         found.push(0);
-        let pointer = seal_pointer(version, &at).to_vec();
+        let pointer = seal_pointer(newest, &at).to_vec();
         table.insert(at, pointer);
     }
     table

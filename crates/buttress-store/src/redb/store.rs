@@ -352,7 +352,8 @@ impl Store for RedbStore {
             self.read(|rows| {
                 let loaded = rows.head(workflow, self.now(), self.next())?;
                 let head = loaded.head.ok_or_else(|| missing(workflow, None))?;
-                let steps = rows.steps(workflow)?;
+                let steps = rows.steps(workflow)?.into_iter();
+                let steps = steps.filter_map(|(step, newest)| Some((step, newest?.version)));
                 // What a head is put together from: without it the next damage would be beyond repair.
                 let born = head.life == Life::Deleted || rows.is_born(workflow)?;
                 let rows = rows.raw(workflow, 0, u64::MAX)?;

@@ -15,7 +15,7 @@ use buttress::{
     Event, Observe, Teller,
     store::{
         Head, Now, Retention, StepId, StoreError, WorkflowId,
-        ledger::{Decided, Slot},
+        ledger::{Decided, Newest, Slot},
     },
 };
 use tokio::{sync::oneshot, time::Instant};
@@ -171,7 +171,7 @@ impl View<'_, '_> {
         if placed.searched {
             if let Slot::Intact(record) = &placed.slot {
                 let prefix = super::key::workflow(workflow);
-                self.rows.point(&prefix, step, record.version)?;
+                self.rows.point(&prefix, step, Newest::of(record))?;
             }
             self.shared.tell_damage(0);
         }

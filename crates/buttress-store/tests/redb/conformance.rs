@@ -10,6 +10,8 @@ use buttress_store::{
 };
 use tempfile::TempDir;
 
+use crate::damage::rot;
+
 struct InAFile;
 
 impl Subject for InAFile {
@@ -37,6 +39,11 @@ impl Subject for InAFile {
         change: Change<'_>,
     ) -> bool {
         store.replace(workflow, version, |bytes| change(&bytes)).await.expect("the file is sound")
+    }
+
+    async fn behead(&self, home: &TempDir, workflow: &WorkflowId) -> bool {
+        rot(&home.path().join("store.redb"), "heads", &[&workflow.namespace, &workflow.workflow]);
+        true
     }
 
     // The clock stands still only here: while the writer works, paused time would run ahead.

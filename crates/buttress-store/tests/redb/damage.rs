@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::support::{TTL, begin, effect, id, owner, payload, take, ticket};
 
 /// Flips a bit of each value of a table whose key has these words in it.
-fn rot(path: &Path, table: &str, words: &[&str]) {
+pub(crate) fn rot(path: &Path, table: &str, words: &[&str]) {
     let database = Database::open(path).expect("it is there");
     let transaction = database.begin_write().expect("nobody else");
     {

@@ -31,8 +31,8 @@ pub use self::{
 };
 
 use super::{
-    Digest, Entry, Fence, Head, Life, MAX_NAME, MAX_PAYLOAD, Now, Record, Sealed, StepId,
-    StoreError, WorkflowId,
+    Damage, Digest, Entry, Fence, Head, Life, MAX_NAME, MAX_PAYLOAD, Now, Record, Sealed, Status,
+    StepId, StoreError, WorkflowId,
 };
 
 /// What is kept of a step: its newest record.
@@ -45,20 +45,54 @@ pub enum Slot {
     Intact(Sealed),
     /// Its newest record is damaged.
     Damaged {
-        /// The version at which it was kept.
-        version: u64,
+        /// Where it was kept, and what it was.
+        newest: Newest,
         /// What is wrong with it.
-        damage: super::Damage,
+        damage: Damage,
     },
 }
 
+/// What is kept of a step beside its records: which is the newest, and whether that one is an intent, in case
+/// it rots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Newest {
+    /// Its version.
+    pub version: u64,
+    /// Whether it is an intent: the step is counted among those [begun and not done](Head::pending).
+    pub begun: bool,
+}
+
+impl Newest {
+    /// What is kept of the step of a record that was written last.
+    pub fn of(record: &Record) -> Self {
+        Self { version: record.version, begun: record.status == Status::Intent }
+    }
+}
+
 impl Slot {
+    /// What is kept of a step of which the record at `newest` was read.
+    pub fn of(step: &StepId, newest: Newest, read: Result<Sealed, Damage>) -> Self {
+        match read {
+            Ok(record) if record.step == *step => Self::Intact(record),
+            Ok(_) => Self::Damaged { newest, damage: Damage::Misplaced },
+            Err(damage) => Self::Damaged { newest, damage },
+        }
+    }
+
+    fn is_begun(&self) -> bool {
+        match self {
+            Self::Empty => false,
+            Self::Intact(record) => record.status == Status::Intent,
+            Self::Damaged { newest, .. } => newest.begun,
+        }
+    }
+
     /// The version of the newest record, damaged or not.
     pub fn version(&self) -> Option<u64> {
         match self {
             Self::Empty => None,
             Self::Intact(record) => Some(record.version),
-            Self::Damaged { version, .. } => Some(*version),
+            Self::Damaged { newest, .. } => Some(newest.version),
         }
     }
 }

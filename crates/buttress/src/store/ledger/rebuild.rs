@@ -2,25 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Digest, Head, Life, Now, Record, Sealed, Status, StepId};
+use super::{
+    super::{Digest, Head, Life, Now, Record, Sealed, StepId},
+    Newest,
+};
 
 /// The head of a workflow whose own is lost.
 ///
 /// `birth` is a head of the same life, however old: by it the idempotency keys stay what they were.
-/// `records` are what is stored, oldest first; `newest` the highest version that anything points to,
-/// stored or not; `next` an epoch that was not handed out yet. The workflow goes on, whoever held it is
-/// fenced, and a damaged record counts as a step in doubt.
+/// `records` are what is stored, oldest first; `steps` what is kept of each step, `None` where that rotted
+/// too; `next` an epoch that was not handed out yet. The workflow goes on, and whoever held it is fenced.
 pub fn rebuild(
     birth: Head,
     records: impl IntoIterator<Item = (u64, Vec<u8>)>,
-    newest: u64,
+    steps: impl IntoIterator<Item = (StepId, Option<Newest>)>,
     now: Now,
     next: u64,
 ) -> Head {
     let mut head = Head {
         epoch: next,
         lease: None,
-        latest: newest,
+        latest: 0,
         digest: Digest::default(),
         floor: 1,
         life: Life::Open,
@@ -29,7 +31,8 @@ pub fn rebuild(
         ..birth
     };
     let mut expected = 1;
-    let mut newest_of: BTreeMap<StepId, Status> = BTreeMap::new();
+    let mut newest_of: BTreeMap<StepId, Newest> = BTreeMap::new();
+    let mut damaged = 0;
     for (version, bytes) in records {
         // Gaps are below the floor, as far as anybody can tell now.
         if version != expected {
@@ -40,21 +43,37 @@ pub fn rebuild(
         match Record::open_at(&bytes, &head.workflow, version) {
             Ok(Sealed { record, digest }) => {
                 head.digest = digest;
-                newest_of.insert(record.step, record.status);
+                newest_of.insert(record.step.clone(), Newest::of(&record));
             }
-            Err(_) => head.pending = head.pending.saturating_add(1),
+            Err(_) => damaged += 1,
         }
     }
-    let begun = newest_of.values().filter(|status| **status == Status::Intent).count();
-    head.pending = head.pending.saturating_add(u32::try_from(begun).unwrap_or(u32::MAX));
+    let mut lost = false;
+    for (step, newest) in steps {
+        let Some(newest) = newest else {
+            lost = true;
+            continue;
+        };
+        head.latest = head.latest.max(newest.version);
+        // Of what cannot be read it alone says whose it is.
+        if newest_of.get(&step).is_none_or(|found| found.version < newest.version) {
+            newest_of.insert(step, newest);
+        }
+    }
+    let begun = newest_of.values().filter(|newest| newest.begun).count();
+    // If that is not known, each may be an intent: rather one too many than forgotten.
+    let doubtful = begun + if lost { damaged } else { 0 };
+    head.pending = u32::try_from(doubtful).unwrap_or(u32::MAX);
     head
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        super::super::{Append, Begin, Begun, Claim, Entry, Payload, Retention, WorkflowId},
-        super::{Slot, Written, append, audit, begin, complete},
+        super::{
+            super::{Append, Begin, Begun, Claim, Entry, Payload, Retention, WorkflowId},
+            Slot, Written, append, audit, begin, complete,
+        },
         *,
     };
 
@@ -65,11 +84,13 @@ mod tests {
         head: Option<Head>,
         birth: Option<Head>,
         records: BTreeMap<u64, Written>,
+        steps: BTreeMap<StepId, Newest>,
     }
 
     impl Kept {
         fn new() -> Self {
-            let mut kept = Self { head: None, birth: None, records: BTreeMap::new() };
+            let mut kept =
+                Self { head: None, birth: None, records: BTreeMap::new(), steps: BTreeMap::new() };
             for step in ["a", "b", "c"] {
                 kept.act(step, step != "b");
             }
@@ -85,7 +106,9 @@ mod tests {
             self.birth = self.birth.take().or_else(|| head.clone());
             self.head = head;
             if let Some(record) = record {
-                self.records.insert(record.sealed.version, record);
+                let newest = Newest::of(&record.sealed);
+                self.steps.insert(record.sealed.step.clone(), newest);
+                self.records.insert(newest.version, record);
             }
         }
 
@@ -113,10 +136,15 @@ mod tests {
             }
         }
 
-        fn rebuilt(&self, newest: u64) -> Head {
+        fn rebuilt(&self) -> Head {
             let records = self.records.iter().map(|(at, kept)| (*at, kept.bytes.clone()));
             let birth = self.birth.clone().expect("it was born");
-            rebuild(birth, records, newest, NOW, 9)
+            let steps = self.steps.iter().map(|(step, newest)| (step.clone(), Some(*newest)));
+            rebuild(birth, records, steps, NOW, 9)
+        }
+
+        fn rot(&mut self, version: u64) {
+            self.records.get_mut(&version).expect("there is one").bytes[40] ^= 1;
         }
     }
 
@@ -124,14 +152,14 @@ mod tests {
     fn it_is_the_head_that_was_lost_but_for_the_lease() {
         let kept = Kept::new();
         let lost = kept.head.clone().expect("there is one");
-        assert_eq!(kept.rebuilt(0), Head { epoch: 9, lease: None, ..lost });
+        assert_eq!(kept.rebuilt(), Head { epoch: 9, lease: None, ..lost });
     }
 
     #[test]
     fn whoever_held_it_is_fenced_and_the_keys_stay() {
         let mut kept = Kept::new();
         let lost = kept.head.clone().expect("there is one");
-        let rebuilt = kept.rebuilt(0);
+        let rebuilt = kept.rebuilt();
         assert_eq!((rebuilt.lineage, rebuilt.born), (lost.lineage, lost.born));
         let state = |epoch| Append {
             workflow: rebuilt.workflow.clone(),
@@ -159,22 +187,47 @@ mod tests {
     #[test]
     fn no_version_is_handed_out_twice() {
         let mut kept = Kept::new();
-        assert_eq!(kept.rebuilt(8).latest, 8, "something points there");
-        let last = kept.records.last_entry().expect("there is one").into_mut();
-        last.bytes[40] ^= 1;
-        let rebuilt = kept.rebuilt(0);
+        kept.rot(5);
+        let rebuilt = kept.rebuilt();
         assert_eq!(rebuilt.latest, 5, "a damaged record has its version");
         assert_eq!(rebuilt.digest, kept.records[&4].sealed.digest);
-        assert_eq!(rebuilt.pending, 3, "`b`, and of `c` the intent and what is damaged");
+        kept.records.remove(&5);
+        assert_eq!(kept.rebuilt().latest, 5, "something points there");
+    }
+
+    #[test]
+    fn a_damaged_record_is_what_it_was_when_it_was_written() {
+        let mut kept = Kept::new();
+        kept.rot(5);
+        assert_eq!(kept.rebuilt().pending, 1, "`c` was done, and `b` was not");
+        kept.rot(3);
+        assert_eq!(kept.rebuilt().pending, 1, "the intent of `b`");
+        kept.rot(1);
+        assert_eq!(kept.rebuilt().pending, 1, "`a` was done since");
+        kept.records.clear();
+        assert_eq!(kept.rebuilt().pending, 1);
+    }
+
+    #[test]
+    fn of_what_cannot_be_told_rather_too_much_is_in_doubt() {
+        let mut kept = Kept::new();
+        kept.rot(3);
+        let records = kept.records.iter().map(|(at, kept)| (*at, kept.bytes.clone()));
+        let steps = [("a", 2), ("c", 5)]
+            .map(|(step, version)| (StepId::new(step), Some(Newest { version, begun: false })));
+        let birth = kept.birth.clone().expect("it was born");
+        let steps = steps.into_iter().chain([(StepId::new("b"), None)]);
+        assert_eq!(rebuild(birth, records, steps, NOW, 9).pending, 1);
     }
 
     #[test]
     fn the_floor_is_above_the_gaps() {
         let mut kept = Kept::new();
         kept.records.remove(&2);
-        assert_eq!(kept.rebuilt(0).floor, 3);
+        assert_eq!(kept.rebuilt().floor, 3);
         kept.records.clear();
-        let rebuilt = kept.rebuilt(0);
+        kept.steps.clear();
+        let rebuilt = kept.rebuilt();
         assert_eq!((rebuilt.latest, rebuilt.floor, rebuilt.digest), (0, 1, Digest::default()));
     }
 }

@@ -38,7 +38,7 @@ pub fn begin(
         Slot::Damaged { version, .. } if !again => Some(*version),
         _ => None,
     };
-    let counted = matches!(&slot, Slot::Intact(record) if record.status == Status::Intent);
+    let counted = slot.is_begun();
     let attempt = match slot {
         Slot::Empty => 1,
         // Nothing was done with that request: it binds nobody.
@@ -62,9 +62,9 @@ pub fn begin(
                 Status::Intent | Status::Withdrawn => record.attempt.saturating_add(1),
             }
         }
-        Slot::Damaged { version, damage } if *intent && !again => {
+        Slot::Damaged { newest, damage } if *intent && !again => {
             elsewhere(head.as_ref(), claim, now)?;
-            let key = key(head.as_ref());
+            let (version, key) = (newest.version, key(head.as_ref()));
             return Ok(Decided::unchanged(Begun::Damaged { version, damage, key }));
         }
         Slot::Damaged { .. } => 1,
@@ -103,7 +103,6 @@ pub fn begin(
             entry: Entry { status: Status::Intent, payload, finish: false },
         },
     );
-    // Of a damaged record nobody knows whether it was an intent: rather one too many than forgotten.
     if !counted {
         writer.head.pending = writer.head.pending.saturating_add(1);
     }
@@ -160,6 +159,8 @@ pub fn complete(
         },
     };
     let before = slot.version();
+    // What a ticket names was an intent, whatever else is known of it.
+    let counted = slot.is_begun() || before.is_some() && before == ticket.intent;
     let mut parent = ticket.intent;
     match slot {
         Slot::Intact(record) if outcome(&record, ticket) => {
@@ -175,16 +176,19 @@ pub fn complete(
                 return Err(stale(record.version));
             }
             parent = Some(record.version);
-            head.pending = head.pending.saturating_sub(1);
         }
         Slot::Intact(record) => return Err(stale(record.version)),
-        // The intent itself may have rotten during the call; the outcome is what counts.
-        Slot::Damaged { version, .. } if ticket.intent == Some(version) => {
-            head.pending = head.pending.saturating_sub(1);
+        // The intent itself may have rotten during the call; the outcome is what counts. Anything else was
+        // written after it: an outcome that was told, or a newer attempt.
+        Slot::Damaged { newest, .. }
+            if ticket.intent.is_some_and(|intent| intent != newest.version) =>
+        {
+            return Err(stale(newest.version));
         }
-        // What rotted was written after the intent: an outcome that was told, or a newer attempt.
-        Slot::Damaged { version, .. } if ticket.intent.is_some() => return Err(stale(version)),
         Slot::Damaged { .. } | Slot::Empty => {}
+    }
+    if counted {
+        head.pending = head.pending.saturating_sub(1);
     }
     // An outcome that comes late is kept, and a workflow that was ended stays so.
     let ended = head.life == Life::Finished && matches!(ticket.fence, Fence::Born(_));
@@ -245,6 +249,9 @@ pub fn append(
         && record.status != Status::State
     {
         return Err(StoreError::Invalid { what: "a state", why: "has the name of a step" });
+    }
+    if slot.is_begun() {
+        head.pending = head.pending.saturating_sub(1);
     }
     let draft = Draft { step, parent, attempt: 1, fence, fingerprint, entry };
     let written = write(&mut head, now, draft);

@@ -96,7 +96,8 @@ fn a_step_whose_intent_rots_is_in_doubt_no_longer_once_it_is_done() {
     let ticket = kept.begin("pay");
     kept.begin("send");
     assert_eq!(kept.head().pending, 2);
-    kept.complete(Slot::Damaged { version: 1, damage: Damage::Digest }, &ticket);
+    let newest = Newest { version: 1, begun: true };
+    kept.complete(Slot::Damaged { newest, damage: Damage::Digest }, &ticket);
     assert_eq!(kept.head().pending, 1);
 }
 

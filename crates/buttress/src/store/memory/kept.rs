@@ -10,7 +10,7 @@ use std::{
 use crate::store::{
     Audit, Damage, Finding, Found, Head, Lease, Life, Now, Pruned, Record, Retention, Sealed,
     StepId, StoreError, Summary, Version, WorkflowId,
-    ledger::{self, Decided, Slot, Written},
+    ledger::{self, Decided, Newest, Slot, Written},
 };
 
 /// All that is kept, for one at a time.
@@ -24,7 +24,7 @@ pub(in crate::store) struct Kept {
 pub(in crate::store) struct Workflow {
     pub(in crate::store) head: Head,
     pub(in crate::store) records: BTreeMap<u64, Vec<u8>>,
-    pub(in crate::store) steps: HashMap<StepId, u64>,
+    pub(in crate::store) steps: HashMap<StepId, Newest>,
 }
 
 impl Kept {
@@ -85,7 +85,7 @@ impl Kept {
     ) -> Result<Option<Found>, StoreError> {
         let Some(entry) = self.workflows.get(workflow) else { return Ok(None) };
         let newest = match step {
-            Some(step) => entry.steps.get(step).copied().unwrap_or(0),
+            Some(step) => entry.steps.get(step).map_or(0, |newest| newest.version),
             None if entry.head.life == Life::Deleted => 0,
             None => entry.head.latest,
         };
@@ -173,7 +173,7 @@ impl Kept {
     pub(in crate::store) fn verify(&self, workflow: &WorkflowId) -> Result<Audit, StoreError> {
         let entry = self.workflows.get(workflow).ok_or_else(|| missing(workflow, None))?;
         let records = entry.records.iter().map(|(at, bytes)| (*at, bytes.clone()));
-        let steps = entry.steps.iter().map(|(step, at)| (step.clone(), *at));
+        let steps = entry.steps.iter().map(|(step, newest)| (step.clone(), newest.version));
         Ok(ledger::audit(&entry.head, records, steps))
     }
 
@@ -195,28 +195,29 @@ fn missing(workflow: &WorkflowId, version: Option<u64>) -> StoreError {
 
 impl Workflow {
     fn slot(&self, workflow: &WorkflowId, step: &StepId) -> Slot {
-        let Some(&version) = self.steps.get(step) else { return Slot::Empty };
-        let opened = match self.records.get(&version) {
-            Some(bytes) => Record::open_at(bytes, workflow, version),
+        let Some(&newest) = self.steps.get(step) else { return Slot::Empty };
+        let read = match self.records.get(&newest.version) {
+            Some(bytes) => Record::open_at(bytes, workflow, newest.version),
             None => Err(Damage::Missing),
         };
-        match opened {
-            Ok(record) if record.step == *step => Slot::Intact(record),
-            Ok(_) => Slot::Damaged { version, damage: Damage::Misplaced },
-            Err(damage) => Slot::Damaged { version, damage },
-        }
+        Slot::of(step, newest, read)
     }
 
     fn write(&mut self, Written { sealed, bytes }: Written) {
-        self.steps.insert(sealed.record.step, sealed.record.version);
-        self.records.insert(sealed.record.version, bytes);
+        let newest = Newest::of(&sealed);
+        self.steps.insert(sealed.record.step, newest);
+        self.records.insert(newest.version, bytes);
     }
 
     fn expire(&mut self, version: u64, workflow: &WorkflowId, retention: &Retention) {
         let Some(bytes) = self.records.get(&version) else { return };
         // What cannot be read may be the newest of its step.
         if let Ok(record) = Record::open_at(bytes, workflow, version)
-            && ledger::expires(&record, self.steps.get(&record.step).copied(), retention)
+            && ledger::expires(
+                &record,
+                self.steps.get(&record.step).map(|newest| newest.version),
+                retention,
+            )
         {
             self.records.remove(&version);
         }

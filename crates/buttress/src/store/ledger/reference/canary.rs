@@ -195,6 +195,19 @@ fn what_is_written_wrongly_is_found() {
         ..Decide::default()
     };
     assert!(found(&uncounted), "steps in doubt are miscounted");
+    let twice = Decide {
+        begin: |head, slot, begin, now, next| {
+            let slot = match slot {
+                Slot::Damaged { newest, damage } => {
+                    Slot::Damaged { newest: ledger::Newest { begun: false, ..newest }, damage }
+                }
+                slot => slot,
+            };
+            ledger::begin(head, slot, &begin, now, next)
+        },
+        ..Decide::default()
+    };
+    assert!(found(&twice), "an intent that rotted is counted twice");
     let kept = Decide {
         append: |head, slot, append, now, next| {
             let mut decided = ledger::append(head, slot, append, now, next, &RETENTION)?;

@@ -649,9 +649,8 @@ impl Machine {
                 _ => return Err(format!("version {version} is {sealed:?}, of {line:?}")),
             }
         }
-        let rotten = flow.lines.iter().any(|line| line.rot.is_some());
         let (pending, in_doubt) = (head.pending as usize, flow.in_doubt());
-        if pending < in_doubt || !rotten && pending > in_doubt {
+        if pending != in_doubt {
             return Err(format!("{pending} steps are counted in doubt, {in_doubt} are"));
         }
         // What rotted is found, and the chain of all else is whole.
