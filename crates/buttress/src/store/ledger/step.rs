@@ -35,7 +35,7 @@ pub fn begin(
     let again = restart.is_some() && *restart == slot.version();
     let before = slot.version();
     let damaged = match &slot {
-        Slot::Damaged { version, .. } if !again => Some(*version),
+        Slot::Damaged { newest, .. } if !again => Some(newest.version),
         _ => None,
     };
     let counted = slot.is_begun();
