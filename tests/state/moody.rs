@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use buttress::store::{MemoryStore, Pending, StoreError, TroubleKind};
+use buttress::store::{Append, MemoryStore, Pending, Sealed, Store, StoreError, TroubleKind};
 use tokio::time::sleep;
 
 use crate::support::through::{Through, through};
@@ -58,12 +58,13 @@ impl Through for Moody {
 
     fn through<'a, T: Send + 'a>(
         &'a self,
-        operation: &'static str,
+        _: &'static str,
         act: impl FnOnce(&'a MemoryStore) -> Pending<'a, T> + Send + 'a,
     ) -> Pending<'a, T> {
-        if operation != "append" {
-            return act(&self.inner);
-        }
+        act(&self.inner)
+    }
+
+    fn through_append(&self, append: Append) -> Pending<'_, Sealed> {
         let mood = self.moods.lock().unwrap().pop_front();
         if let Some(Mood::Lingers) = mood {
             let Self { inner, takes, .. } = self.clone();
@@ -78,7 +79,7 @@ impl Through for Moody {
             if let Some(Mood::Refuses) = mood {
                 return Err(away());
             }
-            let sealed = act(&self.inner).await?;
+            let sealed = self.inner.append(append).await?;
             match mood {
                 Some(_) => Err(away()),
                 None => Ok(sealed),

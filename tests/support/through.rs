@@ -1,6 +1,6 @@
 //! What stands between a caller and a store.
 
-use buttress::store::{Pending, Store};
+use buttress::store::{Append, Pending, Sealed, Store};
 
 /// A store that does something around each operation of another.
 ///
@@ -14,6 +14,11 @@ pub(crate) trait Through {
         operation: &'static str,
         act: impl FnOnce(&'a Self::Inner) -> Pending<'a, T> + Send + 'a,
     ) -> Pending<'a, T>;
+
+    /// The one operation that owns what it works on, and so may outlive whoever asked for it.
+    fn through_append(&self, append: Append) -> Pending<'_, Sealed> {
+        self.through("append", move |store| store.append(append))
+    }
 }
 
 macro_rules! through {
@@ -53,7 +58,7 @@ macro_rules! through {
                 })+
 
                 fn append(&self, append: Append) -> Pending<'_, Sealed> {
-                    self.through("append", move |store| store.append(append))
+                    self.through_append(append)
                 }
             }
         };

@@ -74,6 +74,7 @@ pub async fn resolve(
         claim: Claim::Take { owner: owner.clone(), ttl: TTL },
         intent: true,
         restart: (origin == workflow).then_some(doubt.version),
+        mark: None,
     };
     let latest = match store.begin(&begin).await? {
         Begun::Fresh(ticket) => {
