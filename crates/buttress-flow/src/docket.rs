@@ -4,19 +4,18 @@
 //! first: by it the id is taken, and the store keeps the workflow, however old, until its end.
 
 use std::{
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
+    future::{Future, pending, poll_fn},
+    pin::pin,
     sync::Arc,
-    task::Poll,
     time::Duration,
 };
 
 use buttress::store::{
-    Begin, Begun, Claim, Damage, Digest, Entry, Fence, Journal, Lease, Life, Payload, Place,
-    Record, Status, Store, StoreError, Ticket, WorkflowId,
+    Begin, Begun, Claim, Damage, Digest, Entry, Fence, Journal, Keeper, Lease, Life, Payload,
+    Place, Record, Status, Store, StoreError, Ticket, WorkflowId,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::{Sleep, sleep};
+use tokio::time::Instant;
 
 /// A store as far as workflows of one kind go.
 #[derive(Clone)]
@@ -40,25 +39,34 @@ pub(crate) struct Hold {
     /// Whether the lease is kept alive here, and not by whoever gave it to the journal.
     ours: bool,
     end: Ticket,
-    renewal: Option<Pin<Box<Sleep>>>,
+    keeper: Option<Keeper>,
     _place: Place,
 }
 
 impl Hold {
-    /// Ready when the lease should be renewed: long before others may take the workflow.
-    pub(crate) fn poll_renewal(&mut self, cx: &mut std::task::Context<'_>) -> Poll<()> {
-        if !self.ours {
-            return Poll::Pending;
-        }
-        let pause = (self.lease.ttl / 3).max(Duration::from_millis(1));
-        let timer = self.renewal.get_or_insert_with(|| Box::pin(sleep(pause)));
-        match timer.as_mut().poll(cx) {
-            Poll::Ready(()) => {
-                self.renewal = None;
-                Poll::Ready(())
+    /// Keeps the lease, and says why it is over.
+    pub(crate) async fn lost(&mut self) -> StoreError {
+        let Some(keeper) = &mut self.keeper else { return pending().await };
+        let error = keeper.hold().await;
+        self.keeper = None;
+        error
+    }
+
+    /// Waits for a future, and keeps the lease meanwhile. If it is lost, the next write finds out.
+    pub(crate) async fn keep<F: Future>(&mut self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        let mut kept = pin!(async {
+            self.lost().await;
+            pending::<()>().await;
+        });
+        poll_fn(|cx| {
+            let poll = future.as_mut().poll(cx);
+            if poll.is_pending() {
+                let _ = kept.as_mut().poll(cx);
             }
-            Poll::Pending => Poll::Pending,
-        }
+            poll
+        })
+        .await
     }
 
     /// The right to write the end.
@@ -109,6 +117,7 @@ impl Docket {
             return Ok(None);
         };
         let claim = self.journal.claim(workflow, true)?;
+        let asked = Instant::now();
         let begun = self.begin(workflow, self.kind.end, self.kind.mark, claim, true).await;
         let end = match begun {
             Ok(Begun::Fresh(ticket)) => ticket,
@@ -118,7 +127,7 @@ impl Docket {
         let Fence::Epoch(epoch) = end.fence else { return Err(misplaced(workflow)) };
         let lease = self.lease(workflow, epoch);
         self.once(&lease, self.kind.begin, fingerprint, payload).await?;
-        Ok(Some(Box::new(self.hold(lease, end, place))))
+        Ok(Some(Box::new(self.hold(lease, asked, end, place))))
     }
 
     fn lease(&self, workflow: &WorkflowId, epoch: u64) -> Lease {
@@ -130,9 +139,13 @@ impl Docket {
         }
     }
 
-    fn hold(&self, lease: Lease, end: Ticket, place: Place) -> Hold {
+    /// Holds a workflow by a lease that was asked for at `asked`, or later.
+    fn hold(&self, lease: Lease, asked: Instant, end: Ticket, place: Place) -> Hold {
         let ours = self.journal.lease().is_none();
-        Hold { lease, ours, end, renewal: None, _place: place }
+        let keeper = ours.then(|| {
+            Keeper::new(self.journal.store().clone(), lease.clone(), asked, Duration::ZERO)
+        });
+        Hold { lease, ours, end, keeper, _place: place }
     }
 
     async fn begin(
@@ -198,40 +211,11 @@ impl Docket {
         self.store().complete(end, entry).await.map(drop)
     }
 
-    pub(crate) async fn renew(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.store().renew(lease, lease.ttl).await.map(drop)
-    }
-
     /// Lets others take the workflow up. If that fails, they have to wait for the end of the lease.
     pub(crate) async fn release(&self, hold: &Hold) {
         if hold.ours {
             let _ = self.store().release(&hold.lease).await;
         }
-    }
-
-    /// Waits for a future, and renews the lease meanwhile. One that is lost is found out by the next write.
-    pub(crate) async fn keep<F: Future>(&self, hold: &mut Hold, future: F) -> F::Output {
-        let mut future = pin!(future);
-        let mut renewing: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
-        poll_fn(|cx| {
-            loop {
-                if let Poll::Ready(output) = future.as_mut().poll(cx) {
-                    return Poll::Ready(output);
-                }
-                if let Some(renewal) = &mut renewing {
-                    if renewal.as_mut().poll(cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                    renewing = None;
-                }
-                if hold.poll_renewal(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                let (docket, lease) = (self.clone(), hold.lease.clone());
-                renewing = Some(Box::pin(async move { drop(docket.renew(&lease).await) }));
-            }
-        })
-        .await
     }
 
     /// Workflows that were not ended and that no other process holds, those of other kinds among them.
@@ -267,6 +251,7 @@ impl Docket {
             Some(_) => {}
             None => return Ok(TakenUp::Unknown),
         }
+        let asked = Instant::now();
         let lease = match self.journal.lease() {
             Some(lease) => lease.clone(),
             None => {
@@ -287,7 +272,7 @@ impl Docket {
         }
         match resumed? {
             (Begun::Fresh(end), opened) => {
-                Ok(TakenUp::Held(Box::new(self.hold(lease, end, place)), opened))
+                Ok(TakenUp::Held(Box::new(self.hold(lease, asked, end, place)), opened))
             }
             (Begun::Completed { record }, _) => Ok(TakenUp::Ended(record.record)),
             _ => Err(misplaced(workflow)),

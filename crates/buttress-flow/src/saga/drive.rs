@@ -125,7 +125,7 @@ impl<'a, S: Send + Sync> Drive<'a, S> {
             Kind::Retriable => Must::Succeed,
         };
         let act = stage.act.act(&self.bench, stage.step.clone(), &self.state, must);
-        let (attempts, acted) = self.docket.keep(&mut self.hold, act).await;
+        let (attempts, acted) = self.hold.keep(act).await;
         let (news, error) = match acted {
             Ended::Done(landed) => {
                 landed.keep(&mut self.state);
@@ -154,7 +154,7 @@ impl<'a, S: Send + Sync> Drive<'a, S> {
         let name = format!("{}/undo", stage.step.name);
         let id = StepId::new(name).occurrence(stage.step.occurrence);
         let (attempts, undone) = match landed.undo(&self.bench, id, &self.state) {
-            Some(undo) => self.docket.keep(&mut self.hold, undo).await,
+            Some(undo) => self.hold.keep(undo).await,
             None => (0, Ended::Done(())),
         };
         let (news, error) = match undone {

@@ -1,6 +1,11 @@
 //! Does what the protocol says, for one transaction.
 
-use std::{future::poll_fn, sync::Arc, task::Poll};
+use std::{
+    future::{Future as _, pending, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use buttress::{
     Event as Fact,
@@ -30,7 +35,8 @@ enum News {
     Decided(Result<Decision, StoreError>),
     Told(usize, Delivery),
     Closed(Result<(), StoreError>),
-    Renewed(Result<(), StoreError>),
+    /// The lease is over.
+    Lost(StoreError),
 }
 
 pub(super) struct Drive<P> {
@@ -170,21 +176,18 @@ impl<P: Send + 'static> Drive<P> {
         }
     }
 
-    /// What happens next, `None` if nothing is under way. The lease is renewed meanwhile.
+    /// What happens next, `None` if nothing is under way. The lease is kept meanwhile.
     async fn news(&mut self) -> Option<News> {
-        let Self { under_way, hold, log, .. } = self;
-        poll_fn(|cx| {
-            loop {
-                if let Poll::Ready(news) = under_way.poll_next(cx) {
-                    return Poll::Ready(news);
-                }
-                let Some(hold) = hold else { return Poll::Pending };
-                if hold.poll_renewal(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                let (log, lease) = (log.clone(), hold.lease.clone());
-                under_way.push(async move { News::Renewed(log.renew(&lease).await) });
+        let Self { under_way, hold, .. } = self;
+        let mut lost = pin!(async {
+            match hold {
+                Some(hold) => hold.lost().await,
+                None => pending().await,
             }
+        });
+        poll_fn(|cx| match under_way.poll_next(cx) {
+            Poll::Pending => lost.as_mut().poll(cx).map(|error| Some(News::Lost(error))),
+            news => news,
         })
         .await
     }
@@ -216,10 +219,8 @@ impl<P: Send + 'static> Drive<P> {
                 Some(Event::Acknowledged(place, acknowledged?))
             }
             News::Closed(Ok(())) => Some(Event::Closed),
-            News::Renewed(Ok(())) => None,
-            News::Renewed(Err(StoreError::Engine(_))) => None,
             // Another coordinator has it, and brings it to its end.
-            News::Renewed(Err(error)) => {
+            News::Lost(error) => {
                 if let StoreError::Fenced { epoch, .. } = error {
                     self.manners.voice.tell(&self.report.id, Fact::Fenced { epoch });
                 }

@@ -87,10 +87,6 @@ impl Log {
         self.docket.close(end, closing).await
     }
 
-    pub(super) async fn renew(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.docket.renew(lease).await
-    }
-
     pub(super) async fn release(&self, hold: &Hold) {
         self.docket.release(hold).await;
     }

@@ -39,8 +39,8 @@ impl Tenure {
             let (owner, ttl) = (journal.owner_name().clone(), journal.lease_time());
             let lease = Lease { workflow: ticket.workflow.clone(), epoch, owner, ttl };
             // The call goes on when the lease does not hold for sure: its outcome is fenced.
-            let keeper = Keeper::new(journal.store().clone(), lease, asked, Duration::ZERO);
-            *self = Self::Kept(Box::pin(keeper.hold()));
+            let mut keeper = Keeper::new(journal.store().clone(), lease, asked, Duration::ZERO);
+            *self = Self::Kept(Box::pin(async move { keeper.hold().await }));
         }
         let Self::Kept(kept) = self else { return Poll::Pending };
         let error = ready!(kept.as_mut().poll(cx));

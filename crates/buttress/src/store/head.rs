@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Damage, Digest, Retention, WorkflowId, record::Reader};
+use super::{Damage, Digest, Retention, WorkflowId, seal::Reader};
 
 /// The state of a workflow as a whole: who may write it, and where its history stands.
 ///

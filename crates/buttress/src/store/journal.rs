@@ -1,4 +1,4 @@
-//! Who writes, and what runs here.
+//! Who writes.
 
 use std::{fmt, sync::Arc, time::Duration};
 

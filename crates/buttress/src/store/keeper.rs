@@ -82,8 +82,8 @@ impl Keeper {
 
     /// Keeps the lease for as long as it can be had, and also has it back when it lapsed. Says why it is over.
     ///
-    /// For those who need not stop meanwhile, since all that they write is fenced.
-    pub async fn hold(mut self) -> StoreError {
+    /// For those who need not stop meanwhile, since all that they write is fenced. Dropping the future is harmless.
+    pub async fn hold(&mut self) -> StoreError {
         loop {
             if let Kept::Lost(error) = self.next().await {
                 return error;
@@ -176,7 +176,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_that_another_has_is_over() {
         let store = MemoryStore::new();
-        let keeper = keeper(&store, 9 * SECOND).await;
+        let mut keeper = keeper(&store, 9 * SECOND).await;
         let workflow = keeper.lease().workflow.clone();
         tokio::time::advance(10 * SECOND).await;
         store.acquire(&workflow, &"b".into(), SECOND).await.expect("it ran out");

@@ -29,6 +29,7 @@ mod memory;
 mod place;
 mod record;
 mod retention;
+mod seal;
 mod step;
 mod summary;
 mod tenure;

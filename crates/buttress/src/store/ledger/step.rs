@@ -89,7 +89,7 @@ pub fn begin(
         let head = writer.changed.then_some(writer.head);
         return Ok(Decided { head, ..Decided::unchanged(Begun::Fresh(ticket)) });
     }
-    let bytes = mark.map(|mark| mark.to_le_bytes().to_vec()).unwrap_or_default();
+    let bytes = mark.map(|mark| format!("{mark:016x}").into_bytes()).unwrap_or_default();
     let payload = Payload { bytes, ..Payload::default() };
     let written = write(
         &mut writer.head,
