@@ -7,10 +7,33 @@ use super::{
 
 /// Makes each case a test: give it the attributes of a test and an expression for the subject.
 ///
-/// ```ignore
-/// mod memory {
-///     buttress_store::conformance_tests! { #[tokio::test(start_paused = true)] super::Memory }
+/// ```
+/// # use std::{error::Error, time::Duration};
+/// # use buttress::store::{Retention, WorkflowId};
+/// use buttress_store::{RedbStore, conformance::{Change, Subject}, redb::Options};
+///
+/// struct InAFile;
+///
+/// impl Subject for InAFile {
+///     type Store = RedbStore;
+///     type Home = tempfile::TempDir;
+///     // ..
+/// #     async fn home(&self) -> Result<Self::Home, Box<dyn Error + Send + Sync>> {
+/// #         Ok(tempfile::tempdir()?)
+/// #     }
+/// #     async fn open(&self, home: &Self::Home, retention: Retention) -> Result<RedbStore, Box<dyn Error + Send + Sync>> {
+/// #         Ok(Options::new().retention(retention).open(home.path().join("store.redb"))?)
+/// #     }
+/// #     async fn tamper(&self, _: &Self::Home, store: &RedbStore, workflow: &WorkflowId, version: u64, change: Change<'_>) -> bool {
+/// #         store.replace(workflow, version, |bytes| change(&bytes)).await.unwrap_or(false)
+/// #     }
+/// #     async fn pass(&self, time: Duration) {
+/// #         tokio::time::sleep(time).await;
+/// #     }
 /// }
+///
+/// buttress_store::conformance_tests! { #[tokio::test] super::InAFile }
+/// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! conformance_tests {

@@ -48,7 +48,7 @@ fn seal(head: &Head) -> Vec<u8> {
     bytes.split_off(bytes.len().saturating_sub(32))
 }
 
-/// A head that is to be stored.
+/// A head as it stands in a row.
 pub(super) struct Columns<'a> {
     namespace: &'a str,
     workflow: &'a str,
@@ -60,12 +60,12 @@ pub(super) struct Columns<'a> {
     latest: i64,
     digest: &'a [u8],
     floor: i64,
-    life: &'static str,
+    life: &'a str,
     pending: i64,
     forked_from: Option<&'a str>,
     forked_at: Option<i64>,
     touched: i64,
-    seal: Vec<u8>,
+    seal: Cow<'a, [u8]>,
 }
 
 impl<'a> Columns<'a> {
@@ -74,7 +74,7 @@ impl<'a> Columns<'a> {
             // What is sealed must be what can be kept, and some hold a workflow for ever.
             term.until = term.until.min(i64::MAX as u64);
         }
-        let seal = seal(head);
+        let seal = seal(head).into();
         Self {
             namespace: &head.workflow.namespace,
             workflow: &head.workflow.workflow,
@@ -116,6 +116,60 @@ impl<'a> Columns<'a> {
             &self.seal,
         ]
     }
+
+    fn read(row: &'a Row, at: usize) -> Result<Self, Error> {
+        Ok(Self {
+            namespace: column(row, at)?,
+            workflow: column(row, at + 1)?,
+            born: column(row, at + 2)?,
+            epoch: column(row, at + 3)?,
+            lineage: column(row, at + 4)?,
+            owner: column(row, at + 5)?,
+            until: column(row, at + 6)?,
+            latest: column(row, at + 7)?,
+            digest: column(row, at + 8)?,
+            floor: column(row, at + 9)?,
+            life: column(row, at + 10)?,
+            pending: column(row, at + 11)?,
+            forked_from: column(row, at + 12)?,
+            forked_at: column(row, at + 13)?,
+            touched: column(row, at + 14)?,
+            seal: Cow::Borrowed(column(row, at + 15)?),
+        })
+    }
+
+    /// The head, if it is as it was sealed.
+    fn open(self) -> Option<Kept> {
+        let number = |number: i64| u64::try_from(number).ok();
+        let lease = match (self.owner, self.until) {
+            (None, None) => None,
+            // The clock of a server does not start again.
+            (Some(owner), Some(until)) => {
+                Some(Term { owner: owner.into(), until: number(until)?, boot: 0 })
+            }
+            _ => return None,
+        };
+        let forked = match (self.forked_from, self.forked_at) {
+            (None, None) => None,
+            (Some(from), Some(at)) => Some((from.into(), number(at)?)),
+            _ => return None,
+        };
+        let head = Head {
+            workflow: WorkflowId::new(self.namespace, self.workflow),
+            born: number(self.born)?,
+            epoch: number(self.epoch)?,
+            lineage: Digest(self.lineage.try_into().ok()?),
+            lease,
+            latest: number(self.latest)?,
+            digest: Digest(self.digest.try_into().ok()?),
+            floor: number(self.floor)?,
+            life: Life::from_word(self.life)?,
+            pending: u32::try_from(self.pending).ok()?,
+            forked,
+            touched: number(self.touched)?,
+        };
+        (seal(&head) == *self.seal).then(|| Kept { head, seal: self.seal.into_owned() })
+    }
 }
 
 /// A column, or what is wrong with the answer of the server.
@@ -131,12 +185,9 @@ pub(super) fn head(row: &Row, at: usize) -> Result<Option<Result<Kept, Rotten>>,
     let Some(namespace) = column::<Option<Stored<'_>>>(row, at)? else { return Ok(None) };
     let name = column::<Option<Stored<'_>>>(row, at + 1)?;
     let workflow = WorkflowId::new(namespace.text(), name.map_or("".into(), Stored::text));
-    let stored = column::<Option<&[u8]>>(row, at + 15)?.unwrap_or_default();
-    let head = Raw::read(row, at).ok().and_then(|raw| raw.head(&workflow));
-    Ok(Some(match head {
-        Some(head) if seal(&head) == stored => Ok(Kept { head, seal: stored.to_vec() }),
-        _ => Err(Rotten { workflow, seal: Some(stored.to_vec()) }),
-    }))
+    let kept = Columns::read(row, at).ok().and_then(Columns::open);
+    let seal = column::<Option<&[u8]>>(row, at + 15)?.unwrap_or_default();
+    Ok(Some(kept.ok_or_else(|| Rotten { workflow, seal: Some(seal.to_vec()) })))
 }
 
 /// A workflow whose head is not as it was written, or is not there.
@@ -169,72 +220,5 @@ impl<'a> FromSql<'a> for Stored<'a> {
 
     fn accepts(_: &Type) -> bool {
         true
-    }
-}
-
-struct Raw<'a> {
-    born: i64,
-    epoch: i64,
-    lineage: &'a [u8],
-    owner: Option<&'a str>,
-    until: Option<i64>,
-    latest: i64,
-    digest: &'a [u8],
-    floor: i64,
-    life: &'a str,
-    pending: i64,
-    forked_from: Option<&'a str>,
-    forked_at: Option<i64>,
-    touched: i64,
-}
-
-impl<'a> Raw<'a> {
-    fn read(row: &'a Row, at: usize) -> Result<Self, Error> {
-        Ok(Self {
-            born: column(row, at + 2)?,
-            epoch: column(row, at + 3)?,
-            lineage: column(row, at + 4)?,
-            owner: column(row, at + 5)?,
-            until: column(row, at + 6)?,
-            latest: column(row, at + 7)?,
-            digest: column(row, at + 8)?,
-            floor: column(row, at + 9)?,
-            life: column(row, at + 10)?,
-            pending: column(row, at + 11)?,
-            forked_from: column(row, at + 12)?,
-            forked_at: column(row, at + 13)?,
-            touched: column(row, at + 14)?,
-        })
-    }
-
-    fn head(&self, workflow: &WorkflowId) -> Option<Head> {
-        let number = |number: i64| u64::try_from(number).ok();
-        let lease = match (self.owner, self.until) {
-            (None, None) => None,
-            // The clock of a server does not start again.
-            (Some(owner), Some(until)) => {
-                Some(Term { owner: owner.into(), until: number(until)?, boot: 0 })
-            }
-            _ => return None,
-        };
-        let forked = match (self.forked_from, self.forked_at) {
-            (None, None) => None,
-            (Some(from), Some(at)) => Some((from.into(), number(at)?)),
-            _ => return None,
-        };
-        Some(Head {
-            workflow: workflow.clone(),
-            born: number(self.born)?,
-            epoch: number(self.epoch)?,
-            lineage: Digest(self.lineage.try_into().ok()?),
-            lease,
-            latest: number(self.latest)?,
-            digest: Digest(self.digest.try_into().ok()?),
-            floor: number(self.floor)?,
-            life: Life::from_word(self.life)?,
-            pending: u32::try_from(self.pending).ok()?,
-            forked,
-            touched: number(self.touched)?,
-        })
     }
 }

@@ -1,14 +1,14 @@
 //! What can be said without writing.
 
-use ::redb::StorageError;
+use ::redb::{ReadTransaction, StorageError};
 use buttress::store::{
-    Begin, Begun, Head, StoreError, WorkflowId,
+    Begin, Begun, Head, Now, StoreError, WorkflowId,
     ledger::{self, Decided, Slot},
 };
 
 use super::{
     RedbStore, key,
-    rows::{Loaded, Placed, Reading, open_head},
+    rows::{Loaded, OPEN, Placed, Reading, open_head},
     trouble::Stop,
 };
 
@@ -67,6 +67,31 @@ impl RedbStore {
             self.open.shared.tell_damage(0);
         }
         Ok(loaded.head)
+    }
+
+    /// Who of those that go on in a namespace is held by nobody, and was for longest not touched.
+    pub(super) fn free(
+        &self,
+        transaction: &ReadTransaction,
+        namespace: &str,
+        now: Now,
+    ) -> Result<Option<Head>, Stop> {
+        let (rows, open) = (Reading::open(transaction)?, transaction.open_table(OPEN)?);
+        let from = key::namespace(namespace);
+        let to = key::after(from.clone());
+        let mut free: Option<Head> = None;
+        for row in open.range::<&[u8]>(from.as_slice()..to.as_slice())? {
+            let (at, _) = row?;
+            let Some((workflow, _)) = key::split(at.value()) else { continue };
+            let Some(head) = self.head(&rows, &workflow).transpose() else { continue };
+            let Some(head) = repaired(head)? else { continue };
+            if ledger::claimable(&head, now)
+                && free.as_ref().is_none_or(|free| head.touched < free.touched)
+            {
+                free = Some(head);
+            }
+        }
+        Ok(free)
     }
 
     /// The heads of a range of keys, put together from what else is kept where they have rotten; of a

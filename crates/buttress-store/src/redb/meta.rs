@@ -5,7 +5,7 @@ use buttress::store::{Damage, Digest};
 const MAGIC: &[u8; 4] = b"BTRM";
 
 /// The layout of the tables that this release writes.
-pub(super) const LAYOUT: u32 = 1;
+pub(super) const LAYOUT: u32 = 2;
 
 /// How far epochs jump when it is not known any more which were handed out.
 pub(super) const LEAP: u64 = 1 << 32;

@@ -25,6 +25,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use ::redb::ReadTransaction;
 use buttress::store::{Now, StoreError};
 
 use self::{
@@ -126,11 +127,18 @@ impl RedbStore {
         &self,
         read: impl FnOnce(&Reading) -> Result<T, Stop> + Send,
     ) -> Result<T, StoreError> {
+        self.snapshot(|transaction| read(&Reading::open(transaction)?)).await
+    }
+
+    async fn snapshot<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, Stop> + Send,
+    ) -> Result<T, StoreError> {
         let file = &self.open.shared.file;
         if file.is_closed() {
             self.write(0, |_| Ok(())).await?;
         }
-        file.read(|transaction| read(&Reading::open(transaction)?))
+        file.read(read)
     }
 
     /// Has the writer do something with the next commit, and waits for that.

@@ -1,7 +1,8 @@
 //! How a store is opened.
 
 use std::{
-    fmt,
+    any::Any,
+    fmt, fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
@@ -128,6 +129,33 @@ impl Options {
     /// Opens the store in a file, which comes into being if there is none. See [`RedbStore::open`].
     pub fn open(self, path: impl Into<PathBuf>) -> Result<RedbStore, StoreError> {
         self.open_source(Source::File(path.into()))
+    }
+
+    /// Makes the file of a store as small as what it holds, and returns how many bytes it had before and has now.
+    ///
+    /// No process may have it open. A crash in the middle of it loses nothing. A store needs it only after it
+    /// held much more than it does: a file uses its room again, and needs some, since what is written takes a new
+    /// place before the old one is free.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open); [`StoreError::Engine`] too if there is no such file.
+    pub fn compact(self, path: impl Into<PathBuf>) -> Result<(u64, u64), StoreError> {
+        let (cache, path) = (self.cache, path.into());
+        let source = Source::File(path.clone());
+        let name = source.name();
+        fs::metadata(&path).map_err(|error| trouble::io_error(&name, "compact", error))?;
+        // What is damaged or not a store is found, and what is of an older layout brought up to date.
+        drop(self.open(path)?);
+        let before = source.len();
+        let mut database = source.connect(cache, false)?;
+        let compacted = catch_unwind(AssertUnwindSafe(|| database.compact()));
+        // Not while a panic unwinds: it may panic too.
+        let closed = catch_unwind(AssertUnwindSafe(|| database.close()));
+        let failed = |error| trouble::engine(&name, error);
+        let panicked = |payload: Box<dyn Any + Send>| trouble::panicked(&name, &*payload);
+        compacted.map_err(panicked)?.map_err(|error| failed(error.into()))?;
+        closed.map_err(panicked)?.map_err(|error| failed(error.into()))?;
+        Ok((before, source.len()))
     }
 
     /// Opens the store on a storage of your own, such as a simulated disk.

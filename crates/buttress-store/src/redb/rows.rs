@@ -6,14 +6,17 @@
 //! | `heads` | workflow | its head, sealed |
 //! | `births` | workflow | the head that it came into being with, sealed: if the head rots, idempotency keys are told from it |
 //! | `records` | workflow, version | the record, sealed |
+//! | `open` | workflow | nothing: it is there while the workflow goes on, so that who claims one need not look at all |
 //! | `steps` | workflow, step | the version of its newest record and whether that is an intent, with a check |
+
+use std::ops::{Deref, DerefMut};
 
 use ::redb::{
     ReadOnlyTable, ReadTransaction, ReadableTable, StorageError, Table, TableDefinition,
     WriteTransaction,
 };
 use buttress::store::{
-    Damage, Digest, Head, Now, Record, Retention, Sealed, StepId, StoreError, WorkflowId,
+    Damage, Digest, Head, Life, Now, Record, Retention, Sealed, StepId, StoreError, WorkflowId,
     ledger::{self, Newest, Slot, Written},
 };
 
@@ -27,13 +30,14 @@ pub(super) const HEADS: Definition = TableDefinition::new("heads");
 pub(super) const BIRTHS: Definition = TableDefinition::new("births");
 pub(super) const RECORDS: Definition = TableDefinition::new("records");
 pub(super) const STEPS: Definition = TableDefinition::new("steps");
+pub(super) const OPEN: Definition = TableDefinition::new("open");
 
 /// The tables of a store, sorted.
-pub(super) const NAMES: [&str; 5] = ["births", "heads", "meta", "records", "steps"];
+pub(super) const NAMES: [&str; 6] = ["births", "heads", "meta", "open", "records", "steps"];
 
 const STORE: &[u8] = b"store";
 
-/// The tables of one transaction.
+/// The tables of one transaction, but for what is told from them.
 pub(super) struct Rows<T> {
     pub(super) meta: T,
     pub(super) heads: T,
@@ -43,7 +47,26 @@ pub(super) struct Rows<T> {
 }
 
 pub(super) type Reading = Rows<ReadOnlyTable<Bytes, Bytes>>;
-pub(super) type Writing<'t> = Rows<Table<'t, Bytes, Bytes>>;
+
+/// All tables, to be written.
+pub(super) struct Writing<'t> {
+    rows: Rows<Table<'t, Bytes, Bytes>>,
+    open: Table<'t, Bytes, Bytes>,
+}
+
+impl<'t> Deref for Writing<'t> {
+    type Target = Rows<Table<'t, Bytes, Bytes>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.rows
+    }
+}
+
+impl DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.rows
+    }
+}
 
 impl Reading {
     pub(super) fn open(transaction: &ReadTransaction) -> Result<Self, Stop> {
@@ -62,16 +85,17 @@ impl<'t> Writing<'t> {
     pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, Stop> {
         // First one at a time: opening may panic over a damaged file, and dropping a table that is open
         // then would panic again, which ends the process.
-        for definition in [META, HEADS, BIRTHS, RECORDS, STEPS] {
+        for definition in [META, HEADS, BIRTHS, RECORDS, STEPS, OPEN] {
             drop(transaction.open_table(definition)?);
         }
-        Ok(Self {
+        let rows = Rows {
             meta: transaction.open_table(META)?,
             heads: transaction.open_table(HEADS)?,
             births: transaction.open_table(BIRTHS)?,
             records: transaction.open_table(RECORDS)?,
             steps: transaction.open_table(STEPS)?,
-        })
+        };
+        Ok(Self { rows, open: transaction.open_table(OPEN)? })
     }
 }
 
@@ -239,6 +263,17 @@ impl Writing<'_> {
         if new {
             self.births.insert(at.as_slice(), sealed.as_slice())?;
         }
+        self.mark(&at, head.life == Life::Open)
+    }
+
+    /// Marks a workflow as one that goes on, or that does not.
+    pub(super) fn mark(&mut self, at: &[u8], goes_on: bool) -> Result<(), StorageError> {
+        let marked = self.open.get(at)?.is_some();
+        if goes_on && !marked {
+            self.open.insert(at, [].as_slice())?;
+        } else if marked && !goes_on {
+            self.open.remove(at)?;
+        }
         Ok(())
     }
 
@@ -297,12 +332,25 @@ impl Writing<'_> {
         self.births.remove(from.as_slice())?;
         Ok(records)
     }
+
+    /// Removes all that is kept of a workflow, and says how many records that were.
+    pub(super) fn forget(&mut self, workflow: &WorkflowId) -> Result<u64, StorageError> {
+        let at = key::workflow(workflow);
+        self.heads.remove(at.as_slice())?;
+        self.mark(&at, false)?;
+        self.clear(workflow)
+    }
 }
 
 /// The head in these bytes, if they are that of the workflow.
 pub(super) fn open_head(bytes: &[u8], workflow: &WorkflowId) -> Result<Head, Damage> {
     let head = Head::open(bytes)?;
     if head.workflow == *workflow { Ok(head) } else { Err(Damage::Misplaced) }
+}
+
+/// Whether a head is of a workflow that goes on; of one that has rotten nobody knows.
+pub(super) fn may_go_on(head: &[u8]) -> bool {
+    Head::open(head).map_or(true, |head| head.life == Life::Open)
 }
 
 /// The bit of a pointer that says that it leads to an intent: no version is so great.

@@ -12,7 +12,9 @@ use buttress::store::{Head, Life, Record, ledger::Newest};
 use super::{
     key,
     meta::{LAYOUT, Meta},
-    rows::{self, BIRTHS, Bytes, HEADS, META, RECORDS, Reading, STEPS, open_pointer, seal_pointer},
+    rows::{
+        self, BIRTHS, Bytes, HEADS, META, OPEN, RECORDS, Reading, STEPS, open_pointer, seal_pointer,
+    },
     trouble::{self, Stop},
 };
 
@@ -38,13 +40,15 @@ impl Scrubbed {
         let mut names: Vec<String> =
             transaction.list_tables()?.map(|table| table.name().to_owned()).collect();
         names.sort_unstable();
-        if names != rows::NAMES {
+        // One is told from the others, and older layouts do not have it.
+        names.retain(|name| name != OPEN.name());
+        if !names.iter().eq(rows::NAMES.iter().filter(|name| **name != OPEN.name())) {
             return Err(trouble::damaged(path, "it has lost a table").into());
         }
         let rows = Reading::open(transaction)?;
         let meta = rows::meta(&rows.meta)?.and_then(Result::ok);
         if let Some(Meta { layout, .. }) = meta
-            && layout != LAYOUT
+            && !(1..=LAYOUT).contains(&layout)
         {
             return Err(trouble::damaged(path, "and it is of another layout").into());
         }
@@ -62,6 +66,7 @@ impl Scrubbed {
     /// Writes all of it to an empty file.
     pub(super) fn write(&self, transaction: &WriteTransaction) -> Result<(), Stop> {
         if let Some(meta) = self.meta {
+            let meta = Meta { layout: LAYOUT, ..meta };
             rows::put_meta(&mut transaction.open_table(META)?, meta)?;
         }
         for (definition, table) in [
@@ -74,6 +79,10 @@ impl Scrubbed {
             for (at, bytes) in table {
                 anew.insert(at.as_slice(), bytes.as_slice())?;
             }
+        }
+        let mut open = transaction.open_table(OPEN)?;
+        for (at, _) in self.heads.iter().filter(|(_, head)| rows::may_go_on(head)) {
+            open.insert(at.as_slice(), [].as_slice())?;
         }
         Ok(())
     }

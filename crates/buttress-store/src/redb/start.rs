@@ -36,10 +36,11 @@ pub(super) fn start(shared: &Shared) -> Result<Meta, Stop> {
         Some(Ok(meta)) if meta.epoch > 0 || rows.heads.is_empty()? => meta,
         _ => {
             shared.tell_damage(0);
-            Meta { epoch: highest(&rows)?.saturating_add(LEAP), ..Meta::NEW }
+            // Whatever layout it had: what can be told is told anew.
+            Meta { layout: 1, epoch: highest(&rows)?.saturating_add(LEAP) }
         }
     };
-    migrate(&mut meta, path)?;
+    migrate(&mut meta, &mut rows, path)?;
     meta.epoch += 1;
     rows::put_meta(&mut rows.meta, meta)?;
     drop(rows);
@@ -60,10 +61,23 @@ fn highest(rows: &Writing<'_>) -> Result<u64, Stop> {
 }
 
 /// Brings what an older release wrote to the present layout, one layout at a time, in the transaction of
-/// the start: all of it or nothing. There has been one layout so far.
-fn migrate(meta: &mut Meta, path: &str) -> Result<(), Stop> {
+/// the start: all of it or nothing.
+fn migrate(meta: &mut Meta, rows: &mut Writing<'_>, path: &str) -> Result<(), Stop> {
     match meta.layout {
         LAYOUT => Ok(()),
+        // Did not know which workflows go on.
+        1 => {
+            let mut open = Vec::new();
+            for row in rows.heads.iter()? {
+                let (at, bytes) = row?;
+                open.push((at.value().to_vec(), rows::may_go_on(bytes.value())));
+            }
+            for (at, goes_on) in open {
+                rows.mark(&at, goes_on)?;
+            }
+            meta.layout = LAYOUT;
+            Ok(())
+        }
         older => Err(StoreError::engine(
             TroubleKind::Format,
             format!("`{path}` has layout {older}, which no release has written: it is not a store"),

@@ -8,7 +8,7 @@ use buttress::store::{
     WorkflowId, ledger,
 };
 
-use super::{RedbStore, key, look::repaired, sound::sound, trouble::Stop};
+use super::{RedbStore, look::repaired, sound::sound, trouble::Stop};
 
 fn missing(workflow: &WorkflowId, version: Option<u64>) -> StoreError {
     StoreError::NotFound { workflow: workflow.clone(), version }
@@ -65,20 +65,8 @@ impl Store for RedbStore {
         Box::pin(async move {
             loop {
                 let now = self.now();
-                let free = self
-                    .read(|rows| {
-                        let mut free: Option<Head> = None;
-                        for head in self.heads(rows, Some(namespace), None)? {
-                            let Some(head) = repaired(head)? else { continue };
-                            if ledger::claimable(&head, now)
-                                && free.as_ref().is_none_or(|free| head.touched < free.touched)
-                            {
-                                free = Some(head);
-                            }
-                        }
-                        Ok(free)
-                    })
-                    .await?;
+                let free =
+                    self.snapshot(|transaction| self.free(transaction, namespace, now)).await?;
                 let Some(Head { workflow, .. }) = free else { return Ok(None) };
                 let owner = owner.clone();
                 let lease = self.write(0, move |view| {
@@ -333,9 +321,7 @@ impl Store for RedbStore {
                             let head = view.head(workflow, now)?;
                             if head.is_some_and(|head| head.outlived(&view.shared.retention, now)) {
                                 pruned.workflows += 1;
-                                pruned.records += view.rows.clear(workflow)?;
-                                let at = key::workflow(workflow);
-                                view.rows.heads.remove(at.as_slice())?;
+                                pruned.records += view.rows.forget(workflow)?;
                             }
                         }
                         Ok(pruned)

@@ -8,6 +8,7 @@ mod damage;
 mod disk;
 mod export;
 mod kill;
+mod layout;
 mod power;
 mod rot;
 mod support;

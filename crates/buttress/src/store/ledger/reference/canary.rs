@@ -7,7 +7,11 @@ use proptest::{
     test_runner::TestRunner,
 };
 
-use super::{Decide, histories, machine::RETENTION, run};
+use super::{
+    histories,
+    machine::{Decide, RETENTION},
+    run,
+};
 use crate::store::{
     Append, Begin, Claim, Digest, Fence, Head, Status, StepId, Term,
     ledger::{self, Slot},

@@ -1,7 +1,10 @@
-//! The rules as one would tell them: a list of all that was ever written, and questions to the list.
+//! The rules as one would tell them, of who may write: questions to a list of all that was ever written.
 
-use super::FLOWS;
-use crate::store::{Fence, Life, Retention, Status};
+use super::{
+    FLOWS,
+    lines::{Flow, Grip, Line},
+};
+use crate::store::{Fence, Life, Retention};
 
 /// What an operation is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,80 +31,6 @@ pub(super) enum By {
     Take { owner: usize, ttl: u64 },
     Held { epoch: u64 },
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rot {
-    Flipped,
-    Lost,
-}
-
-/// A record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) step: usize,
-    pub(super) status: Status,
-    pub(super) request: u8,
-    pub(super) attempt: u32,
-    pub(super) parent: Option<u64>,
-    pub(super) epoch: u64,
-    pub(super) value: u64,
-    pub(super) rot: Option<Rot>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Grip {
-    owner: usize,
-    until: u64,
-    boot: u64,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Flow {
-    pub(super) life: Life,
-    pub(super) born: u64,
-    pub(super) lineage: u64,
-    pub(super) epoch: u64,
-    grip: Option<Grip>,
-    /// All that was ever written, dropped or not.
-    pub(super) lines: Vec<Line>,
-    pub(super) floor: u64,
-    touched: u64,
-}
-
-impl Flow {
-    pub(super) fn latest(&self) -> u64 {
-        self.lines.len() as u64
-    }
-
-    pub(super) fn line(&self, version: u64) -> &Line {
-        &self.lines[version as usize - 1]
-    }
-
-    pub(super) fn newest(&self, step: usize) -> Option<u64> {
-        (1..=self.latest()).rev().find(|version| self.line(*version).step == step)
-    }
-
-    /// Whether it is to be kept, by retention.
-    pub(super) fn kept(&self, version: u64) -> bool {
-        version >= self.floor || self.newest(self.line(version).step) == Some(version)
-    }
-
-    /// Whether there are bytes of it: what rotted is not dropped, since nobody knows what it is.
-    pub(super) fn stored(&self, version: u64) -> bool {
-        match self.line(version).rot {
-            None => self.kept(version),
-            Some(Rot::Flipped) => true,
-            Some(Rot::Lost) => false,
-        }
-    }
-
-    pub(super) fn in_doubt(&self) -> usize {
-        let steps = self.lines.iter().map(|line| line.step).max().map_or(0, |most| most + 1);
-        let newest = (0..steps).filter_map(|step| self.newest(step));
-        newest.filter(|version| self.line(*version).status == Status::Intent).count()
-    }
-}
-
 /// What a ticket says, but for what nobody decides by.
 #[derive(Clone, Debug)]
 pub(super) struct Slip {
@@ -123,7 +52,7 @@ pub(super) struct Naive {
     pub(super) wall: u64,
 }
 
-type Answer = Result<Told, &'static str>;
+pub(super) type Answer = Result<Told, &'static str>;
 
 impl Naive {
     /// Does an operation, whole or not at all.
@@ -158,7 +87,7 @@ impl Naive {
         grip.boot == self.boot && grip.until > self.clock
     }
 
-    fn born(&mut self, leased: bool) -> Flow {
+    pub(super) fn born(&mut self, leased: bool) -> Flow {
         let born = self.next();
         Flow {
             life: Life::Open,
@@ -172,7 +101,7 @@ impl Naive {
         }
     }
 
-    fn alive(&self, flow: usize) -> Result<Option<&Flow>, &'static str> {
+    pub(super) fn alive(&self, flow: usize) -> Result<Option<&Flow>, &'static str> {
         match &self.flows[flow] {
             Some(flow) if flow.life == Life::Deleted => Err("deleted"),
             flow => Ok(flow.as_ref()),
@@ -180,7 +109,7 @@ impl Naive {
     }
 
     /// Refused while another has it.
-    fn free_for(&self, flow: usize, owner: usize) -> Result<(), &'static str> {
+    pub(super) fn free_for(&self, flow: usize, owner: usize) -> Result<(), &'static str> {
         let grip = self.flows[flow].as_ref().and_then(|flow| flow.grip.as_ref());
         match grip {
             Some(grip) if self.in_force(grip) && grip.owner != owner => Err("held"),
@@ -224,7 +153,7 @@ impl Naive {
     }
 
     /// The right of one who says to hold it.
-    fn holds(&self, at: usize, epoch: u64) -> Result<(), &'static str> {
+    pub(super) fn holds(&self, at: usize, epoch: u64) -> Result<(), &'static str> {
         match self.alive(at)? {
             Some(flow) if flow.epoch == epoch && flow.grip.is_some() => Ok(()),
             _ => Err("fenced"),
@@ -249,7 +178,7 @@ impl Naive {
     }
 
     /// Lets a writer in, and says under which epoch it writes; the workflow is there afterwards.
-    fn admit(&mut self, at: usize, by: By) -> Result<Option<u64>, &'static str> {
+    pub(super) fn admit(&mut self, at: usize, by: By) -> Result<Option<u64>, &'static str> {
         match by {
             By::Held { epoch } => self.holds(at, epoch).map(|()| Some(epoch)),
             By::Take { owner, ttl } => match self.acquire(at, owner, ttl)? {
@@ -263,208 +192,6 @@ impl Naive {
                 Ok(None)
             }
         }
-    }
-
-    fn write(&mut self, at: usize, line: Line, finish: bool, epoch: Option<u64>) -> u64 {
-        let wall = self.wall;
-        let Some(flow) = &mut self.flows[at] else { return 0 };
-        flow.lines.push(line);
-        flow.touched = wall;
-        flow.life = if finish { Life::Finished } else { Life::Open };
-        if finish && epoch.is_some() {
-            flow.grip = None;
-        }
-        flow.latest()
-    }
-
-    fn raise_floor(&mut self, at: usize, retention: &Retention) {
-        if let Some(flow) = &mut self.flows[at] {
-            let floor = (flow.latest() + 1).saturating_sub(retention.versions.get());
-            flow.floor = flow.floor.max(floor);
-        }
-    }
-
-    pub(super) fn begin(
-        &mut self,
-        at: usize,
-        step: usize,
-        request: u8,
-        by: By,
-        intent: bool,
-        restart: Option<u64>,
-    ) -> Answer {
-        if let By::Held { epoch } = by {
-            self.holds(at, epoch)?;
-        }
-        self.alive(at)?;
-        let newest = self.flows[at].as_ref().and_then(|flow| flow.newest(step));
-        let again = newest.is_some() && newest == restart;
-        let mut attempt = 1;
-        if let (Some(version), Some(flow)) = (newest, &self.flows[at]) {
-            let line = flow.line(version);
-            let doubtful = line.rot.is_some() || line.status == Status::Intent;
-            if line.rot.is_none() && line.status != Status::Withdrawn && line.request != request {
-                return Ok(Told::Mismatch(version));
-            }
-            if doubtful && intent && !again {
-                if let By::Take { owner, .. } = by {
-                    self.free_for(at, owner)?;
-                }
-                return Ok(match line.rot {
-                    Some(_) => Told::Damaged(version),
-                    None => Told::Pending(version),
-                });
-            }
-            if line.rot.is_none() {
-                match line.status {
-                    Status::Done => return Ok(Told::Completed(version)),
-                    Status::Failed => return Ok(Told::Failed(version)),
-                    Status::State => return Ok(Told::Mismatch(version)),
-                    Status::Intent | Status::Withdrawn => attempt = line.attempt + 1,
-                }
-            }
-        }
-        let existed = self.flows[at].is_some();
-        // One that asks without writing leaves nothing.
-        if !intent && !existed && matches!(by, By::Shared) {
-            let fence = Fence::Born(None);
-            return Ok(Told::Fresh { attempt, intent: None, fence, lineage: 0 });
-        }
-        let epoch = self.admit(at, by)?;
-        let flow = self.flows[at].as_ref().ok_or("gone")?;
-        let fence = epoch.map_or(Fence::Born(Some(flow.born)), Fence::Epoch);
-        let lineage = flow.lineage;
-        let intent = intent.then(|| {
-            let line = Line {
-                step,
-                status: Status::Intent,
-                request,
-                attempt,
-                parent: restart.filter(|_| again),
-                epoch: epoch.unwrap_or(0),
-                value: 0,
-                rot: None,
-            };
-            self.write(at, line, false, epoch)
-        });
-        Ok(Told::Fresh { attempt, intent, fence, lineage })
-    }
-
-    pub(super) fn complete(
-        &mut self,
-        slip: &Slip,
-        status: Status,
-        value: u64,
-        finish: bool,
-        retention: &Retention,
-    ) -> Answer {
-        let Slip { flow: at, step, request, attempt, fence, intent } = *slip;
-        if status == Status::Withdrawn && intent.is_none() {
-            return Err("invalid");
-        }
-        let newest = self.flows[at].as_ref().and_then(|flow| flow.newest(step));
-        let line = newest.zip(self.flows[at].as_ref()).map(|(at, flow)| flow.line(at).clone());
-        let settles = |line: &Line| {
-            line.rot.is_none()
-                && line.request == request
-                && match line.status {
-                    Status::Done | Status::Failed => true,
-                    Status::Withdrawn => intent.is_some() && line.parent == intent,
-                    Status::Intent | Status::State => false,
-                }
-        };
-        let settled = line.as_ref().is_some_and(settles);
-        let there = self.flows[at].as_ref();
-        let epoch = match fence {
-            // The lease went with the end, by this very epoch.
-            Fence::Epoch(epoch)
-                if settled
-                    && there
-                        .is_some_and(|flow| flow.life == Life::Finished && flow.epoch == epoch)
-                    && line.as_ref().is_some_and(|line| line.epoch == epoch) =>
-            {
-                Some(epoch)
-            }
-            Fence::Epoch(epoch) => {
-                self.holds(at, epoch)?;
-                Some(epoch)
-            }
-            Fence::Born(born) => {
-                let found = self.alive(at)?.map(|flow| flow.born);
-                if born.is_some() && born != found {
-                    return Err("fenced");
-                }
-                None
-            }
-        };
-        if let (true, Some(version)) = (settled, newest) {
-            return Ok(Told::Settled { version, ours: false });
-        }
-        let mut parent = intent;
-        match &line {
-            None => {}
-            // What rotted came after the intent, or it is the intent.
-            Some(line) if line.rot.is_some() && intent.is_some() && intent != newest => {
-                return Err("stale");
-            }
-            Some(line) if line.rot.is_some() => {}
-            Some(line) if line.status == Status::Withdrawn && intent.is_none() => {}
-            Some(line) if line.status == Status::Intent && line.request == request => {
-                if intent.is_some() && intent != newest {
-                    return Err("stale");
-                }
-                parent = newest;
-            }
-            Some(_) => return Err("stale"),
-        }
-        let ended = there.is_some_and(|flow| flow.life == Life::Finished) && epoch.is_none();
-        if self.flows[at].is_none() {
-            self.flows[at] = Some(self.born(false));
-        }
-        let epoch_or_none = epoch.unwrap_or(0);
-        let line =
-            Line { step, status, request, attempt, parent, epoch: epoch_or_none, value, rot: None };
-        let version = self.write(at, line, finish, epoch);
-        if let (true, Some(flow)) = (ended, &mut self.flows[at]) {
-            flow.life = Life::Finished;
-        }
-        self.raise_floor(at, retention);
-        Ok(Told::Settled { version, ours: true })
-    }
-
-    pub(super) fn append(
-        &mut self,
-        at: usize,
-        step: usize,
-        by: By,
-        expect: Option<u64>,
-        value: u64,
-        retention: &Retention,
-    ) -> Answer {
-        let newest = self.flows[at].as_ref().and_then(|flow| flow.newest(step));
-        let epoch = self.admit(at, by)?;
-        if expect.is_some_and(|expect| expect != newest.unwrap_or(0)) {
-            return Err("stale");
-        }
-        if let (Some(version), Some(flow)) = (newest, &self.flows[at]) {
-            let line = flow.line(version);
-            if line.rot.is_none() && line.status != Status::State {
-                return Err("invalid");
-            }
-        }
-        let line = Line {
-            step,
-            status: Status::State,
-            request: 0,
-            attempt: 1,
-            parent: expect.filter(|version| *version > 0),
-            epoch: epoch.unwrap_or(0),
-            value,
-            rot: None,
-        };
-        let version = self.write(at, line, false, epoch);
-        self.raise_floor(at, retention);
-        Ok(Told::Version(version))
     }
 
     pub(super) fn finish(&mut self, at: usize, by: By) -> Answer {
