@@ -10,8 +10,8 @@ use buttress::store::{
 
 use super::{
     PostgresStore,
-    engine::{self, Read, missing, unsigned},
-    row::{self, COLUMNS, column, signed},
+    engine::{Read, missing, unsigned},
+    row::{COLUMNS, column, signed},
     sql::Epoch,
 };
 
@@ -211,31 +211,19 @@ impl Store for PostgresStore {
         most: usize,
     ) -> Pending<'a, Vec<Summary>> {
         let shared = &*self.shared;
-        shared.within(async move {
-            ledger::check_name("a namespace", namespace.unwrap_or_default())?;
-            after.map_or(Ok(()), |after| ledger::check_names(after, None))?;
-            let most = signed(most as u64);
-            let last = after.map(|after| (&*after.namespace, &*after.workflow));
-            let mut parameters: row::Parameters<'_> = vec![&most];
-            if let Some(namespace) = &namespace {
-                parameters.push(namespace);
-            }
-            if let Some((namespace, workflow)) = &last {
-                parameters.push(namespace);
-                parameters.push(workflow);
-            }
-            let statement = shared.sql.list(namespace.is_some(), after.is_some());
-            let (_session, rows) = shared.ask(statement, &parameters).await?;
-            let mut list = Vec::with_capacity(rows.len());
-            for row in &rows {
-                let tell = |error| shared.tell(error);
-                let now = engine::now(row, 0).map_err(tell)?;
-                if let Some(kept) = row::head(row, 1).map_err(tell)?.transpose()? {
-                    list.push(Summary::of(&kept.head, now));
-                }
-            }
-            Ok(list)
-        })
+        let statement = shared.sql.list(namespace.is_some(), after.is_some());
+        shared.within(shared.list(statement, namespace, after, most))
+    }
+
+    fn unfinished<'a>(
+        &'a self,
+        namespace: &'a str,
+        after: Option<&'a WorkflowId>,
+        most: usize,
+    ) -> Pending<'a, Vec<Summary>> {
+        let shared = &*self.shared;
+        let statement = shared.sql.open(after.is_some());
+        shared.within(shared.list(statement, Some(namespace), after, most))
     }
 
     fn summary<'a>(&'a self, workflow: &'a WorkflowId) -> Pending<'a, Option<Summary>> {

@@ -79,6 +79,37 @@ impl Shared {
         }
     }
 
+    pub(super) async fn list(
+        &self,
+        statement: &str,
+        namespace: Option<&str>,
+        after: Option<&WorkflowId>,
+        most: usize,
+    ) -> Result<Vec<Summary>, StoreError> {
+        ledger::check_name("a namespace", namespace.unwrap_or_default())?;
+        after.map_or(Ok(()), |after| ledger::check_names(after, None))?;
+        let most = signed(most as u64);
+        let last = after.map(|after| (&*after.namespace, &*after.workflow));
+        let mut parameters: row::Parameters<'_> = vec![&most];
+        if let Some(namespace) = &namespace {
+            parameters.push(namespace);
+        }
+        if let Some((namespace, workflow)) = &last {
+            parameters.push(namespace);
+            parameters.push(workflow);
+        }
+        let (_session, rows) = self.ask(statement, &parameters).await?;
+        let mut list = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let tell = |error| self.tell(error);
+            let now = engine::now(row, 0).map_err(tell)?;
+            if let Some(kept) = row::head(row, 1).map_err(tell)?.transpose()? {
+                list.push(Summary::of(&kept.head, now));
+            }
+        }
+        Ok(list)
+    }
+
     pub(super) async fn latest(
         &self,
         workflow: &WorkflowId,
