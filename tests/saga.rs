@@ -1,12 +1,15 @@
 //! Saga: what a caller and the tools see.
 
+mod doubt;
+mod held;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
     future::{Future, pending},
     pin::{Pin, pin},
     sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -274,91 +277,6 @@ async fn one_that_was_not_sent_is_tried_again_then_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_answer_is_asked_for_with_the_same_key() {
-    let world = World::new();
-    world.hotels.next([Luck::Vanishes, Luck::Vanishes]);
-    let report = world.saga("a", RETRY).run("s1", trip()).await.unwrap();
-    assert_eq!(report.outcome, Outcome::Completed);
-    assert_eq!(world.hotels.asked().len(), 3);
-    assert_eq!(world.hotels.done().len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_is_undone_past_a_step_in_doubt() {
-    let world = World::new();
-    world.hotels.next([Luck::Vanishes]);
-    let saga = world.saga("a", FAIL);
-    let report = saga.run("s1", trip()).await.unwrap();
-    assert_eq!((report.outcome, report.finished()), (Outcome::InDoubt, false));
-    let in_doubt = [Standing::Done, Standing::InDoubt, Standing::NotReached, Standing::NotReached];
-    assert_eq!(standings(&report), in_doubt);
-    assert_eq!(report.step("book-hotel").unwrap().error.as_deref(), Some("the tool fails"));
-    // It stays so, wherever it is resumed.
-    let report = world.saga("b", FAIL).resume("s1").await.unwrap();
-    assert_eq!((report.outcome, standings(&report)), (Outcome::InDoubt, in_doubt.to_vec()));
-    assert!(report.step("book-hotel").unwrap().error.as_ref().unwrap().contains("is in doubt"));
-    assert_eq!(world.hotels.asked().len(), 1);
-    assert_eq!(world.flights.done(), ["fly Ada"]);
-    // Declared otherwise by a newer program, it is done again.
-    let report = world.saga("b", RETRY).resume("s1").await.unwrap();
-    assert_eq!(report.outcome, Outcome::Completed);
-    assert_eq!(world.hotels.done().len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_doubt_that_another_process_left_is_not_forgotten() {
-    let world = World::new();
-    world.hotels.next([Luck::Vanishes]);
-    world.hotels.always(UNSENT);
-    let saga = world.saga("a", RETRY);
-    let report = saga.run("s1", trip()).await.unwrap();
-    assert_eq!(
-        report.outcome,
-        Outcome::InDoubt,
-        "the last attempts came to nothing, not the first"
-    );
-    let report = world.saga("b", RETRY).resume("s1").await.unwrap();
-    assert_eq!(report.outcome, Outcome::InDoubt, "all attempts of this process came to nothing");
-    assert_eq!(world.flights.done(), ["fly Ada"]);
-    world.hotels.always(None);
-    assert_eq!(saga.resume("s1").await.unwrap().outcome, Outcome::Completed);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_idempotent_action_leaves_a_trace_before_it_is_tried() {
-    let world = World::new();
-    world.hotels.next([Luck::Vanishes]);
-    world.hotels.always(UNSENT);
-    let report = world.saga("a", Effects::Idempotent).run("s1", trip()).await.unwrap();
-    assert_eq!(report.outcome, Outcome::InDoubt);
-    assert_eq!(world.flights.done(), ["fly Ada"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_world_is_asked_about_a_step_in_doubt() {
-    for landed in [true, false] {
-        let world = World::new();
-        world.flights.next([Luck::Vanishes]);
-        let tool = world.flights.clone();
-        let flight = Action::new("book-flight", FAIL, world.flights.clone(), |trip: &Trip| {
-            format!("fly {}", trip.traveller)
-        })
-        .then(|trip, seat| trip.flight = Some(*seat))
-        .probe(move |_, key| {
-            let seat = tool.0.lock().unwrap().done.get(&key).map(|(seat, _)| *seat);
-            let seat = seat.filter(|_| landed);
-            async move { Ok(seat.map_or(Landing::Absent, Landing::Landed)) }
-        })
-        .undo(RETRY, world.flights.clone(), |_, seat| format!("cancel seat {seat}"));
-        let saga = Saga::new("flight", world.journal("a")).step(flight);
-        assert_eq!(saga.run("s1", trip()).await.unwrap().outcome, Outcome::InDoubt);
-        let report = saga.resume("s1").await.unwrap();
-        assert_eq!((report.outcome, report.state.flight), (Outcome::Completed, Some(100)));
-        assert_eq!(world.flights.asked().len(), if landed { 1 } else { 2 });
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_compensation_that_is_stuck_is_told_of_and_tried_again() {
     let world = World::new();
     world.post.next([PERMANENT]);
@@ -424,120 +342,6 @@ async fn after_the_pivot_there_is_only_forward() {
     assert_eq!(world.post.done().len(), 2);
 }
 
-/// Polls a future so many times, without a task: what is dropped then has gone no further.
-fn poll_times<F: Future>(mut future: Pin<&mut F>, times: usize) -> Poll<F::Output> {
-    let mut cx = Context::from_waker(Waker::noop());
-    for _ in 0..times {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return Poll::Ready(output);
-        }
-    }
-    Poll::Pending
-}
-
-/// Drops the process after every poll, and the next one too; whoever comes then brings it to its end.
-#[tokio::test(start_paused = true)]
-async fn wherever_it_is_dropped_every_effect_is_accounted_for() {
-    for fails in [false, true] {
-        let mut seen = [0; 2];
-        'polls: for first in 0.. {
-            for second in (0..120).step_by(7) {
-                let world = World::new();
-                if fails {
-                    world.post.next([PERMANENT]);
-                }
-                let mut run = Box::pin(async { world.saga("a", RETRY).run("s1", trip()).await });
-                if poll_times(run.as_mut(), first).is_ready() {
-                    break 'polls;
-                }
-                drop(run);
-                advance(TTL).await;
-                let mut recovery = Box::pin(async { world.saga("b", RETRY).recover().await });
-                let _ = poll_times(recovery.as_mut(), second);
-                drop(recovery);
-                advance(TTL).await;
-                let report = world.saga("a", RETRY).run("s1", trip()).await.unwrap();
-                // The tool failed once for good: if nobody heard of that, it was asked again.
-                let outcome = report.outcome;
-                assert!(report.finished(), "{first} {second}: {report}");
-                let (flights, hotels) = (world.flights.done(), world.hotels.done());
-                if outcome == Outcome::Completed {
-                    assert_eq!(
-                        (flights, hotels),
-                        (vec!["fly Ada".into()], vec!["stay after 100".into()])
-                    );
-                    assert_eq!(world.post.done().len(), 2);
-                } else {
-                    assert_eq!(flights, ["fly Ada", "cancel seat 100"], "{first} {second}");
-                    assert_eq!(hotels, ["stay after 100", "cancel room 100"], "{first} {second}");
-                    assert_eq!(world.post.done(), [""; 0]);
-                }
-                seen[usize::from(outcome == Outcome::Compensated)] += 1;
-                assert_eq!(world.saga("c", RETRY).recover().await.unwrap(), []);
-            }
-        }
-        assert!(seen[usize::from(fails)] > 100, "{seen:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn once_it_has_turned_back_it_never_goes_forward_again() {
-    let world = World::new();
-    // Fails in a way that is not recorded, and works ever after.
-    world.hotels.next([UNSENT, UNSENT, UNSENT]);
-    world.flights.takes(SECOND);
-    let saga = world.saga("a", RETRY);
-    let mut run = Box::pin(saga.run("s1", trip()));
-    let turn = StepId::new("saga/turn");
-    let workflow = world.journal("a").workflow("s1");
-    while world.store.memory.latest(&workflow, Some(&turn)).await.unwrap().is_none() {
-        assert!(poll_once(run.as_mut()).await.is_pending());
-        advance(SECOND / 10).await;
-    }
-    drop(run);
-    let report = world.saga("a", RETRY).resume("s1").await.unwrap();
-    assert_eq!(report.outcome, Outcome::Compensated);
-    assert_eq!(world.hotels.done(), [""; 0]);
-    assert_eq!(report.step("book-hotel").unwrap().error.as_deref(), Some("the tool fails"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_that_is_slow_keeps_its_lease_and_its_place() {
-    let world = World::new();
-    // Nor does it lose it by a renewal that nobody answers.
-    world.store.silence(1);
-    world.hotels.takes(4 * TTL);
-    let saga = world.saga("a", RETRY);
-    let mut run = pin!(saga.run("s1", trip()));
-    let other = world.saga("b", RETRY);
-    for _ in 0..(4 * 30) {
-        assert!(poll_once(run.as_mut()).await.is_pending());
-        advance(SECOND).await;
-        assert!(matches!(other.resume("s1").await, Err(Refused::Held { .. } | Refused::Unknown)));
-        assert_eq!(other.recover().await.unwrap(), []);
-        let here = saga.clone().run("s1", trip()).await.unwrap_err();
-        assert_eq!(here, Refused::InFlight);
-    }
-    assert_eq!(run.await.unwrap().outcome, Outcome::Completed);
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_that_was_overtaken_stops() {
-    let world = World::new();
-    let saga = world.saga("a", RETRY);
-    let mut run = Box::pin(saga.run("s1", trip()));
-    while world.flights.done().is_empty() {
-        assert!(poll_times(run.as_mut(), 1).is_pending());
-    }
-    advance(2 * TTL).await;
-    let report = world.saga("b", RETRY).resume("s1").await.unwrap();
-    assert_eq!(report.outcome, Outcome::Completed);
-    // The first wakes up: nothing that it does counts.
-    let late = run.await.unwrap();
-    assert!(!late.finished(), "{late}");
-    assert_eq!((world.flights.done().len(), world.hotels.done().len()), (1, 1));
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_does_not_fit_is_refused_before_anything_is_done() {
     let world = World::new();
@@ -586,51 +390,6 @@ async fn steps_of_one_name_are_told_apart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_damaged_outcome_is_in_doubt_not_undone() {
-    let world = World::new();
-    world.hotels.next([Luck::Vanishes]);
-    let flight = |tool: &Tool| {
-        Action::new("book-flight", FAIL, tool.clone(), |_: &Trip| "fly".to_owned()).undo(
-            RETRY,
-            tool.clone(),
-            |_, seat| format!("cancel seat {seat}"),
-        )
-    };
-    let hotel = Action::new("book-hotel", FAIL, world.hotels.clone(), |_: &Trip| String::new());
-    let saga = Saga::new("trip", world.journal("a")).step(flight(&world.flights)).harmless(hotel);
-    assert_eq!(saga.run("s1", trip()).await.unwrap().outcome, Outcome::InDoubt);
-    let workflow = world.journal("a").workflow("s1");
-    let found = world.store.latest(&workflow, Some(&"book-flight".into())).await.unwrap().unwrap();
-    assert!(world.store.memory.tamper(&workflow, found.record.version, |bytes| bytes[50] ^= 4));
-    let report = saga.resume("s1").await.unwrap();
-    assert_eq!(standings(&report), [Standing::InDoubt, Standing::NotReached]);
-    assert_eq!(world.flights.done(), ["fly"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_response_that_cannot_be_read_stops_it() {
-    let world = World::new();
-    world.post.next([PERMANENT]);
-    world.hotels.next([Luck::Vanishes]);
-    assert_eq!(world.saga("a", FAIL).run("s1", trip()).await.unwrap().outcome, Outcome::InDoubt);
-    // A newer program expects a text where the record has a number.
-    let text = tower::service_fn(async |_: Step<String>| Ok::<_, Trouble>(String::new()));
-    let flight =
-        Action::new("book-flight", RETRY, text, |trip: &Trip| format!("fly {}", trip.traveller));
-    let again = |name: &'static str| {
-        Action::new(name, FAIL, world.hotels.clone(), |_: &Trip| String::new())
-    };
-    let saga = Saga::new("trip", world.journal("a"))
-        .harmless(flight)
-        .harmless(again("book-hotel"))
-        .pivot(again("invoice"))
-        .retriable(again("letter"));
-    let report = saga.resume("s1").await.unwrap();
-    assert_eq!(report.outcome, Outcome::Interrupted);
-    assert!(matches!(report.error, Some(Halt::Unreadable { .. })), "{report}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn its_steps_are_told_by_their_names() {
     let world = World::new();
     world.post.next([PERMANENT]);
@@ -648,72 +407,4 @@ async fn its_steps_are_told_by_their_names() {
         *told,
         ["book-flight", "book-hotel", "invoice", "book-hotel/undo", "book-flight/undo"]
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_tool_that_hangs_can_be_left_and_resumed() {
-    let world = World::new();
-    world.hotels.next([Luck::Hangs]);
-    let saga = world.saga("a", RETRY);
-    assert!(tokio::time::timeout(SECOND, saga.run("s1", trip())).await.is_err());
-    // The same process has the lease still, and need not wait.
-    let report = saga.resume("s1").await.unwrap();
-    assert_eq!(report.outcome, Outcome::Completed);
-    assert_eq!(world.flights.done(), ["fly Ada"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_that_a_tool_keeps_waiting_does_not_hold_up_the_others() {
-    let world = World::new();
-    world.flights.always(Luck::Hangs);
-    let saga = world.saga("a", RETRY);
-    for number in 0..40 {
-        assert!(
-            tokio::time::timeout(SECOND, saga.run(format!("s{number}"), trip())).await.is_err()
-        );
-    }
-    world.flights.always(None);
-    // One of them all the same.
-    world.flights.next([Luck::Hangs]);
-    assert!(tokio::time::timeout(60 * SECOND, saga.recover()).await.is_err());
-    assert_eq!(world.post.done().len(), 2 * 39);
-    let recovered = saga.recover().await.unwrap();
-    assert!(matches!(&recovered[..], [(_, Ok(report))] if report.outcome == Outcome::Completed));
-    assert_eq!(world.flights.done().len(), 40);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_worker_keeps_the_lease_itself() {
-    let world = World::new();
-    world.hotels.takes(SECOND);
-    let journal = world.journal("worker");
-    let workflow = journal.workflow("s1");
-    let lease = world.store.acquire(&workflow, journal.owner_name(), TTL).await.unwrap();
-    let flight = |journal: &Journal| {
-        let booking = Action::new("book", FAIL, world.hotels.clone(), |_: &Trip| String::new())
-            .undo(RETRY, world.hotels.clone(), |_, _| String::new());
-        Saga::new("trip", journal.clone()).step(booking)
-    };
-    let held = journal.clone().held(lease.clone());
-    // A saga of another workflow is none of its business.
-    let refused = flight(&held).run("s2", trip()).await.unwrap_err();
-    assert!(matches!(refused, Refused::Store(StoreError::Fenced { .. })), "{refused}");
-    let saga = flight(&held);
-    let mut run = Box::pin(saga.run("s1", trip()));
-    for _ in 0..20 {
-        assert!(poll_once(run.as_mut()).await.is_pending());
-        yield_now().await;
-    }
-    drop(run);
-    // Left in doubt, under the lease that is still the worker's.
-    let report = saga.resume("s1").await.unwrap();
-    assert_eq!(report.outcome, Outcome::InDoubt);
-    let summary = world.store.summary(&workflow).await.unwrap().unwrap();
-    assert_eq!((summary.epoch, summary.held.is_some()), (lease.epoch, true));
-    // Once it has lost it, nothing more is written.
-    advance(2 * TTL).await;
-    let other = world.journal("other");
-    world.store.acquire(&workflow, other.owner_name(), TTL).await.unwrap();
-    let refused = saga.resume("s1").await.unwrap_err();
-    assert!(matches!(refused, Refused::Store(StoreError::Fenced { .. })), "{refused}");
 }

@@ -1,8 +1,9 @@
 //! Several candidates over a store that fails, in processes that are stopped and die.
 
-use proptest::{prelude::*, test_runner::Config};
+use proptest::prelude::*;
 
 use super::*;
+use crate::support::simulate;
 
 /// What happens to one of the processes.
 #[derive(Clone, Copy, Debug)]
@@ -76,17 +77,5 @@ async fn play(blows: &[(usize, Blow, u64)]) {
 
 #[test]
 fn never_do_two_lead_and_in_the_end_one_does() {
-    // Each case is minutes of simulated time.
-    let cases = (Config::default().cases / 20).max(16);
-    let mut runner = prop::test_runner::TestRunner::new(Config { cases, ..Config::default() });
-    let outcome = runner.run(&blows(), |blows| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(play(&blows));
-        Ok(())
-    });
-    outcome.unwrap();
+    simulate(&blows(), 20, async |blows| play(&blows).await);
 }

@@ -35,6 +35,7 @@ macro_rules! through {
             fn get(workflow: &'a WorkflowId, version: u64) -> Sealed;
             fn history(workflow: &'a WorkflowId, after: u64, most: usize) -> Vec<Version>;
             fn list(namespace: Option<&'a str>, after: Option<&'a WorkflowId>, most: usize) -> Vec<Summary>;
+            fn unfinished(namespace: &'a str, after: Option<&'a WorkflowId>, most: usize) -> Vec<Summary>;
             fn summary(workflow: &'a WorkflowId) -> Option<Summary>;
             fn fork(from: &'a WorkflowId, at: u64, to: &'a WorkflowId) -> Summary;
             fn delete(workflow: &'a WorkflowId) -> ();

@@ -7,11 +7,11 @@ use buttress::{
     checkpoint::{Effects, InDoubt, Step},
     store::IdempotencyKey,
 };
-use proptest::{prelude::*, test_runner::Config};
+use proptest::prelude::*;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
-use crate::faulty;
+use crate::{faulty, support::simulate};
 
 /// What the tools saw of the handlers.
 #[derive(Clone, Default)]
@@ -152,17 +152,5 @@ async fn play(blows: &[(usize, Blow, u64)]) {
 
 #[test]
 fn every_workflow_ends_once_whatever_happens_to_its_workers() {
-    // Each case is minutes of simulated time.
-    let cases = (Config::default().cases / 50).max(12);
-    let mut runner = prop::test_runner::TestRunner::new(Config { cases, ..Config::default() });
-    let outcome = runner.run(&blows(), |blows| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(play(&blows));
-        Ok(())
-    });
-    outcome.unwrap();
+    simulate(&blows(), 50, async |blows| play(&blows).await);
 }

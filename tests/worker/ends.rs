@@ -112,11 +112,12 @@ async fn one_that_kills_its_worker_is_given_up_too() {
     let failed = result::<()>(&journal, "poison").await.unwrap_err();
     let message = "its workers died or lost their leases".to_owned();
     assert_eq!(failed, WorkError::Failed { message, attempts: 3 });
-    // After a repair: a copy of what was there before the result.
-    let version = store.summary(&id("poison")).await.unwrap().unwrap().latest;
-    store.fork(&id("poison"), 1, &id("mended")).await.unwrap();
-    assert!(version > 1);
-    let process = Process::new(&store);
+    // After a repair: a copy of what was there before the result, at which no attempt was made.
+    let result = store.summary(&id("poison")).await.unwrap().unwrap().latest;
+    store.fork(&id("poison"), result - 1, &id("mended")).await.unwrap();
+    let stands = status(&journal, "mended").await.unwrap().unwrap();
+    assert_eq!((stands.state, stands.attempts), (State::Waiting { backoff: None }, 0));
+    let process = Process::new(&store).set(|worker| worker.attempts(3));
     let _running = process.start(async |task: Task| Ok::<_, Failure>(task.attempt()));
     assert_eq!(wait(&journal, "mended", POLL).await, Ok(1_u32));
 }

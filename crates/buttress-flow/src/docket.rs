@@ -11,8 +11,8 @@ use std::{
 };
 
 use buttress::store::{
-    Begin, Begun, Claim, Damage, Digest, Entry, Fence, Journal, Keeper, Lease, Life, Payload,
-    Place, Record, Status, Store, StoreError, Ticket, WorkflowId,
+    Begin, Begun, Claim, Damage, Digest, Entry, Fence, Journal, Keeper, Lease, Payload, Place,
+    Record, Status, Store, StoreError, Ticket, WorkflowId,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
@@ -225,13 +225,13 @@ impl Docket {
         let mut unfinished = Vec::new();
         let mut after = None;
         loop {
-            let page = self.store().list(Some(&namespace), after.as_ref(), PAGE).await?;
+            let page = self.store().unfinished(&namespace, after.as_ref(), PAGE).await?;
             let last = page.len() < PAGE;
             after = page.last().map(|summary| summary.workflow.clone());
             unfinished.extend(page.into_iter().filter_map(|summary| {
                 let elsewhere =
                     summary.held.is_some_and(|(owner, _)| owner != *self.journal.owner_name());
-                (summary.life == Life::Open && !elsewhere).then_some(summary.workflow)
+                (!elsewhere).then_some(summary.workflow)
             }));
             if last {
                 return Ok(unfinished);

@@ -108,10 +108,9 @@ pub async fn status(
 ) -> Result<Option<Status>, WorkError> {
     let (workflow, store) = (journal.workflow(id), journal.store());
     let Some(summary) = store.summary(&workflow).await? else { return Ok(None) };
-    let attempts: Attempts = match store.latest(&workflow, Some(&paper::attempts())).await? {
-        Some(found) => paper::read("count of attempts", &found.record.payload)?,
-        None => Attempts::default(),
-    };
+    let recorded = store.latest(&workflow, Some(&paper::attempts())).await?;
+    let recorded = recorded.as_ref().map(|found| &found.record.payload);
+    let attempts = Attempts::at(&workflow, recorded)?;
     let result = store.latest(&workflow, Some(&paper::result())).await?;
     let state = match (result.map(|found| found.record.status), summary.life, summary.held) {
         (_, Life::Deleted, _) => State::Deleted,

@@ -73,6 +73,7 @@
 //! in another. A name is to be used once: while the store keeps the ended workflow it answers
 //! with its result, and after that it would be done again with the same idempotency keys.
 
+mod attempt;
 mod desk;
 mod error;
 mod paper;

@@ -1,6 +1,6 @@
 //! What workers write down of a workflow, and how it is read back.
 
-use buttress::store::{MAX_PAYLOAD, Payload, StepId};
+use buttress::store::{MAX_PAYLOAD, Payload, StepId, WorkflowId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::WorkError;
@@ -30,6 +30,8 @@ pub(super) fn attempts() -> StepId {
 /// The attempts at a workflow, as counted in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Attempts {
+    /// Whose they are: those at a workflow do not count for a copy of it.
+    of: String,
     /// How many were begun.
     pub(super) begun: u32,
     /// How many of those do not count: the worker was shut down.
@@ -62,6 +64,17 @@ pub(super) enum Next {
 }
 
 impl Attempts {
+    fn none(workflow: &WorkflowId) -> Self {
+        Self { of: workflow.workflow.to_string(), ..Self::default() }
+    }
+
+    /// The attempts at a workflow, of which this was recorded.
+    pub(super) fn at(workflow: &WorkflowId, recorded: Option<&Payload>) -> Result<Self, WorkError> {
+        let recorded = recorded.map(|payload| read::<Self>("count of attempts", payload));
+        let ours = |attempts: &Self| *attempts.of == *workflow.workflow;
+        Ok(recorded.transpose()?.filter(ours).unwrap_or_else(|| Self::none(workflow)))
+    }
+
     /// How many count.
     pub(super) const fn count(&self) -> u32 {
         self.begun.saturating_sub(self.spared)

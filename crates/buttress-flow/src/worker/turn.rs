@@ -1,10 +1,8 @@
 //! One workflow, from the moment it was taken to the moment it is let go.
 
 use std::{
-    any::Any,
     fmt::Display,
     future::{Future, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
@@ -12,7 +10,7 @@ use std::{
 };
 
 use buttress::{
-    Event, Fault, Kind, Verdict, Why,
+    Event, Fault, Kind, Why,
     store::{
         Append, Begin, Begun, Claim, Digest, Entry, Finding, Journal, Keeper, Kept, Lease, Payload,
         Sealed, Settled, Store, StoreError, Ticket, WorkflowId,
@@ -23,6 +21,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Task,
+    attempt::{Ending, handle},
     paper::{self, Attempts, Failure, Next},
     run::{Settings, Stop},
 };
@@ -53,13 +52,6 @@ enum Found {
         message: String,
         attempts: u32,
     },
-}
-
-/// How a handler ended.
-enum Ending {
-    Done(Payload),
-    Failed { verdict: Verdict, message: String },
-    Interrupted,
 }
 
 impl<'a> Turn<'a> {
@@ -205,19 +197,13 @@ impl<'a> Turn<'a> {
             // A copy of a workflow that was done, or one whose input was healed after it.
             _ => return Ok(Found::Done),
         };
-        let attempts = match self.latest(paper::ATTEMPTS).await? {
-            // Not written under a lease: a copy of another workflow brought it along.
-            Ok(Some(found)) if found.epoch == 0 => Attempts::default(),
-            Ok(Some(found)) => match paper::read("count of attempts", &found.payload) {
-                Ok(attempts) => attempts,
-                Err(error) => {
-                    broken = broken.or_else(|| Some(error.to_string()));
-                    Attempts::default()
-                }
-            },
-            // A count that rotted begins anew.
-            Ok(None) | Err(_) => Attempts::default(),
-        };
+        // A count that rotted begins anew.
+        let recorded = self.latest(paper::ATTEMPTS).await?.ok().flatten();
+        let recorded = recorded.as_ref().map(|found| &found.payload);
+        let attempts = Attempts::at(&self.workflow, recorded).unwrap_or_else(|error| {
+            broken = broken.take().or_else(|| Some(error.to_string()));
+            Attempts::default()
+        });
         Ok(match broken {
             Some(message) => Found::Broken { ticket, message, attempts: attempts.count() },
             None => Found::Work { ticket, input, attempts },
@@ -323,47 +309,4 @@ impl<'a> Turn<'a> {
     fn tell(&self, event: Event) {
         self.settings.tell(&self.workflow, event);
     }
-}
-
-/// Runs the handler to its end, or until the grace that follows a shutdown is over.
-async fn handle<H, F, T, E>(handler: &H, task: Task, stop: &Stop, grace: Duration) -> Ending
-where
-    H: Fn(Task) -> F,
-    F: Future<Output = Result<T, E>>,
-    T: Serialize,
-    E: Fault + Display,
-{
-    // In a block, so that whatever of the user's code panics is caught: the handler before its future is
-    // there, the future, its result or error when it is looked at.
-    let mut work = pin!(async {
-        match handler(task).await {
-            Ok(value) => match paper::write("result", &value) {
-                Ok(payload) => Ending::Done(payload),
-                Err(error) => failed(&error),
-            },
-            Err(error) => failed(&error),
-        }
-    });
-    let mut patience = pin!(async {
-        stop.stopped().await;
-        sleep(grace).await;
-    });
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
-        Ok(Poll::Ready(ending)) => Poll::Ready(ending),
-        Ok(Poll::Pending) => patience.as_mut().poll(cx).map(|()| Ending::Interrupted),
-        Err(panic) => Poll::Ready(Ending::Failed {
-            verdict: Verdict::unknown(),
-            message: format!("the handler panicked: {}", words(&*panic)),
-        }),
-    })
-    .await
-}
-
-fn failed<E: Fault + Display>(error: &E) -> Ending {
-    Ending::Failed { verdict: error.verdict(), message: error.to_string() }
-}
-
-fn words(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without words")
 }

@@ -126,6 +126,7 @@ macro_rules! __conformance_cases {
                 a_history_is_read_in_pages
                 the_newest_is_that_of_the_step_or_of_all
                 workflows_are_listed_in_pages
+                what_goes_on_is_listed_by_itself
                 a_summary_says_how_things_stand
             }
             retention {

@@ -149,6 +149,33 @@ pub(super) async fn workflows_are_listed_in_pages<S: Subject>(subject: &S) -> Ou
     Ok(())
 }
 
+pub(super) async fn what_goes_on_is_listed_by_itself<S: Subject>(subject: &S) -> Outcome {
+    let scene = Scene::set(subject).await?;
+    let named = |number: u32| WorkflowId::new("flows", format!("{number:03}"));
+    // More that have ended than any page holds.
+    for number in 0..300 {
+        scene.step(&attempt(&named(number), "step", Claim::Shared), "done").await?;
+        if number % 100 != 7 {
+            scene.store.finish(&named(number), &Claim::Shared).await.at("ending")?;
+        }
+    }
+    scene.step(&attempt(&WorkflowId::new("flowz", "a"), "step", Claim::Shared), "done").await?;
+    scene.store.delete(&named(207)).await.at("deleting")?;
+    for (after, most, expected) in [
+        (None, 10, vec![named(7), named(107)]),
+        (None, 1, vec![named(7)]),
+        (Some(named(7)), 10, vec![named(107)]),
+        (Some(named(8)), 1, vec![named(107)]),
+        (Some(named(107)), 10, vec![]),
+        (None, 0, vec![]),
+    ] {
+        let open = scene.store.unfinished("flows", after.as_ref(), most).await.at("listing")?;
+        let open: Vec<WorkflowId> = open.into_iter().map(|summary| summary.workflow).collect();
+        same!(open, expected, "at most {most} after {after:?}");
+    }
+    Ok(())
+}
+
 pub(super) async fn a_summary_says_how_things_stand<S: Subject>(subject: &S) -> Outcome {
     let scene = Scene::set(subject).await?;
     let order = workflow("order");

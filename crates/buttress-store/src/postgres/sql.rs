@@ -26,6 +26,7 @@ pub(super) struct Sql {
     /// Removes workflows that are still as they were read.
     pub(super) prune: String,
     list: [[String; 2]; 2],
+    open: [String; 2],
     write: [[String; 3]; 4],
 }
 
@@ -147,11 +148,14 @@ impl Sql {
              steps AS (DELETE FROM {at}.step s USING gone WHERE s.born = gone.born) \
              SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM records), {SYNCED}"
         );
-        let list = [false, true].map(|one| {
+        let list = |one: bool, open: bool| {
             [false, true].map(|after| {
                 let mut conditions = Vec::new();
                 if one {
                     conditions.push("w.namespace = $2".to_owned());
+                }
+                if open {
+                    conditions.push("w.life = 'open'".to_owned());
                 }
                 if after {
                     let first = if one { 3 } else { 2 };
@@ -168,18 +172,26 @@ impl Sql {
                      ORDER BY w.namespace, w.workflow LIMIT $1"
                 )
             })
-        });
+        };
+        let open = list(true, true);
+        let list = [list(false, false), list(true, false)];
         let write = [Place::New, Place::Lost, Place::Sealed, Place::Unlocked].map(|place| {
             [Removal::Nothing, Removal::Expired, Removal::History]
                 .map(|drop| write(&at, place, drop))
         });
-        Self { read, newest, get, history, all, free, old, prune, list, write }
+        Self { read, newest, get, history, all, free, old, prune, list, open, write }
     }
 
     /// The time and heads in the order of names: at most `$1`, of one namespace, after a workflow.
     pub(super) fn list(&self, one: bool, after: bool) -> &str {
         let [of_all, of_one] = &self.list;
         let [all, rest] = if one { of_one } else { of_all };
+        if after { rest } else { all }
+    }
+
+    /// The same of those that go on, of one namespace.
+    pub(super) fn open(&self, after: bool) -> &str {
+        let [all, rest] = &self.open;
         if after { rest } else { all }
     }
 

@@ -3,15 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use buttress::store::{
-    Append, Audit, Begin, Begun, Claim, Damage, Entry, Fence, Finding, Found, Head, Lease, Life,
-    Pending, Pruned, Record, Sealed, Settled, StepId, Store, StoreError, Summary, Ticket, Version,
+    Append, Audit, Begin, Begun, Claim, Damage, Entry, Fence, Finding, Found, Lease, Life, Pending,
+    Pruned, Record, Sealed, Settled, StepId, Store, StoreError, Summary, Ticket, Version,
     WorkflowId, ledger,
 };
 
 use super::{
     PostgresStore,
-    engine::{self, Read, missing},
-    row::{self, Rotten, signed},
+    engine::{Read, missing},
+    row::signed,
     sql::Epoch,
     whole::Whole,
 };
@@ -199,41 +199,19 @@ impl Store for PostgresStore {
         most: usize,
     ) -> Pending<'a, Vec<Summary>> {
         let shared = &*self.shared;
-        shared.within(async move {
-            ledger::check_name("a namespace", namespace.unwrap_or_default())?;
-            after.map_or(Ok(()), |after| ledger::check_names(after, None))?;
-            let most = signed(most as u64);
-            let last = after.map(|after| (&*after.namespace, &*after.workflow));
-            let mut parameters: row::Parameters<'_> = vec![&most];
-            if let Some(namespace) = &namespace {
-                parameters.push(namespace);
-            }
-            if let Some((namespace, workflow)) = &last {
-                parameters.push(namespace);
-                parameters.push(workflow);
-            }
-            let statement = shared.sql.list(namespace.is_some(), after.is_some());
-            let (session, rows) = shared.ask(statement, &parameters).await?;
-            // To look at one that has rotten takes another.
-            drop(session);
-            let mut list = Vec::with_capacity(rows.len());
-            for row in &rows {
-                let tell = |error| shared.tell(error);
-                let now = engine::now(row, 0).map_err(tell)?;
-                let head = match row::head(row, 1).map_err(tell)? {
-                    Some(Ok(kept)) => kept.head,
-                    Some(Err(Rotten { workflow, .. })) => match shared.look(&workflow).await {
-                        Ok(Some(whole)) => whole.head,
-                        // It is there, though nothing else is known: looking at it tells why.
-                        Ok(None) | Err(StoreError::Corrupt { .. }) => Head::new(workflow, 0, false),
-                        Err(error) => return Err(error),
-                    },
-                    None => continue,
-                };
-                list.push(Summary::of(&head, now));
-            }
-            Ok(list)
-        })
+        let statement = shared.sql.list(namespace.is_some(), after.is_some());
+        shared.within(shared.list(statement, namespace, after, most))
+    }
+
+    fn unfinished<'a>(
+        &'a self,
+        namespace: &'a str,
+        after: Option<&'a WorkflowId>,
+        most: usize,
+    ) -> Pending<'a, Vec<Summary>> {
+        let shared = &*self.shared;
+        let statement = shared.sql.open(after.is_some());
+        shared.within(shared.list(statement, Some(namespace), after, most))
     }
 
     fn summary<'a>(&'a self, workflow: &'a WorkflowId) -> Pending<'a, Option<Summary>> {

@@ -104,6 +104,47 @@ impl Shared {
         }
     }
 
+    pub(super) async fn list(
+        &self,
+        statement: &str,
+        namespace: Option<&str>,
+        after: Option<&WorkflowId>,
+        most: usize,
+    ) -> Result<Vec<Summary>, StoreError> {
+        ledger::check_name("a namespace", namespace.unwrap_or_default())?;
+        after.map_or(Ok(()), |after| ledger::check_names(after, None))?;
+        let most = signed(most as u64);
+        let last = after.map(|after| (&*after.namespace, &*after.workflow));
+        let mut parameters: row::Parameters<'_> = vec![&most];
+        if let Some(namespace) = &namespace {
+            parameters.push(namespace);
+        }
+        if let Some((namespace, workflow)) = &last {
+            parameters.push(namespace);
+            parameters.push(workflow);
+        }
+        let (session, rows) = self.ask(statement, &parameters).await?;
+        // To look at one that has rotten takes another.
+        drop(session);
+        let mut list = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let tell = |error| self.tell(error);
+            let now = engine::now(row, 0).map_err(tell)?;
+            let head = match row::head(row, 1).map_err(tell)? {
+                Some(Ok(kept)) => kept.head,
+                Some(Err(Rotten { workflow, .. })) => match self.look(&workflow).await {
+                    Ok(Some(whole)) => whole.head,
+                    // It is there, though nothing else is known: looking at it tells why.
+                    Ok(None) | Err(StoreError::Corrupt { .. }) => Head::new(workflow, 0, false),
+                    Err(error) => return Err(error),
+                },
+                None => continue,
+            };
+            list.push(Summary::of(&head, now));
+        }
+        Ok(list)
+    }
+
     pub(super) async fn latest(
         &self,
         workflow: &WorkflowId,

@@ -80,6 +80,15 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).list(namespace, after, most)
     }
 
+    fn unfinished<'a>(
+        &'a self,
+        namespace: &'a str,
+        after: Option<&'a WorkflowId>,
+        most: usize,
+    ) -> Pending<'a, Vec<Summary>> {
+        (**self).unfinished(namespace, after, most)
+    }
+
     fn summary<'a>(&'a self, workflow: &'a WorkflowId) -> Pending<'a, Option<Summary>> {
         (**self).summary(workflow)
     }

@@ -137,6 +137,33 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         most: usize,
     ) -> Pending<'a, Vec<Summary>>;
 
+    /// Up to `most` workflows of a namespace that go on, in the order of their names after `after`.
+    ///
+    /// Those of [`list`](Self::list) whose life is open. Where many have ended, a store should not look at them: this
+    /// one does, page by page.
+    fn unfinished<'a>(
+        &'a self,
+        namespace: &'a str,
+        after: Option<&'a WorkflowId>,
+        most: usize,
+    ) -> Pending<'a, Vec<Summary>> {
+        const PAGE: usize = 256;
+        Box::pin(async move {
+            let (mut open, mut after) = (Vec::new(), after.cloned());
+            while open.len() < most {
+                let page = self.list(Some(namespace), after.as_ref(), PAGE).await?;
+                let last = page.len() < PAGE;
+                after = page.last().map(|summary| summary.workflow.clone());
+                open.extend(page.into_iter().filter(|summary| summary.life == Life::Open));
+                if last {
+                    break;
+                }
+            }
+            open.truncate(most);
+            Ok(open)
+        })
+    }
+
     /// What is known of a workflow as a whole, `None` if there is none.
     fn summary<'a>(&'a self, workflow: &'a WorkflowId) -> Pending<'a, Option<Summary>>;
 
