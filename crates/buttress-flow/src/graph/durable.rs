@@ -253,7 +253,9 @@ where
         }
         let run = Arc::new(run);
         let state = self.runner.whole(run, input).await?;
-        book.write(&result, state, true).await.map_err(halted)
+        // Whoever keeps the lease has more to write.
+        let ours = journal.lease().is_none();
+        book.write(&result, state, ours).await.map_err(halted)
     }
 }
 
