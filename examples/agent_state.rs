@@ -1,8 +1,9 @@
 //! An agent that saves its state as it works, dies, and finds it again, even if the disk lies.
 //!
-//! It saves every fifth step, or after ten seconds, and does not stop working for it. It is killed in the middle; then the newest version rots. The next start passes
-//! that over, says so, and goes on from the one before. A run that was thought dead comes back, and its
-//! save is refused. The clock is simulated.
+//! It saves every fifth step, or after ten seconds, and does not stop working for it. It is killed in the
+//! middle; then the newest version rots. The next start passes that over, says so, and goes on from the one
+//! before. A run that was thought dead comes back, and its save is refused. The clock is simulated; `resume`
+//! has real processes, over a file.
 
 use std::{error::Error, time::Duration};
 

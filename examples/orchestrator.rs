@@ -3,7 +3,7 @@
 //! Each agent is under retry, and so is the orchestrator, and every result is kept. One agent is down for so
 //! long that the run fails; then the process dies. The next one knows no more than the name of the
 //! task: it calls the one agent that had failed, and no other. Prints who was called when. The clock
-//! is simulated; with a store in a file instead of in memory the processes may be real ones.
+//! is simulated, and so are the processes; `resume` has real ones, over a file.
 
 use std::{
     sync::{

@@ -11,8 +11,10 @@ mod world;
 
 use std::{io, time::Duration};
 
-use buttress::{CallError, Effect, Fault, Kind, Rejection, Verdict};
-use buttress_flow::graph::{END, FanOut, Flaw, Graph, RunError, Split, Turn};
+use buttress::{
+    CallError, Effect, Fault, Kind, Rejection, Verdict, checkpoint::Effects, store::MemoryStore,
+};
+use buttress_flow::graph::{END, FanOut, Flaw, Graph, Run, RunError, Split, Turn};
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, Service, ServiceExt, service_fn};
 
@@ -303,6 +305,14 @@ async fn a_graph_runs_on_any_thread() {
         value
     }
     let graph = shared(search(2));
-    let state = tokio::spawn(graph.oneshot(Search::default())).await.unwrap().unwrap();
+    let state = tokio::spawn(graph.clone().oneshot(Search::default())).await.unwrap().unwrap();
     assert_eq!(state.answer, Some(2));
+    // In a block too, though its error is a boxed one: see `spawn`.
+    let run = tokio::spawn(async move { graph.oneshot(Search::default()).await });
+    assert_eq!(run.await.unwrap().unwrap().answer, Some(2));
+    let step = service_fn(async |n: u32| Ok::<_, BoxError>(n + 1));
+    let graph = Graph::new("g").step("a", Effects::Idempotent, step).edge("a", END);
+    let graph = graph.build().unwrap().durable(MemoryStore::new()).unwrap();
+    let run = tokio::spawn(async move { graph.oneshot(Run::new("w", 1)).await });
+    assert_eq!(run.await.unwrap().unwrap(), 2);
 }

@@ -6,14 +6,18 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use buttress::{
     Event, Teller,
     checkpoint::{Effects, Halt},
-    store::{Journal, Life, MemoryStore, Retention, StepId, Store, StoreError},
+    store::{Journal, Life, MemoryStore, Retention, StepId, Store, StoreError, WorkflowId},
 };
-use buttress_flow::graph::{END, FanOut, Flaw, Graph, Run, RunError};
+use buttress_flow::{
+    graph::{END, FanOut, Flaw, Graph, Run, RunError},
+    worker::{Task, WorkError, Worker, submit, wait},
+};
 use serde::{Deserialize, Serialize};
 use tokio::task::yield_now;
 use tower::{BoxError, ServiceExt, service_fn};
@@ -122,6 +126,49 @@ async fn whoever_claims_a_submitted_workflow_runs_it_under_the_lease() {
     let held = graph.durable(Journal::new(store.clone()).held(late)).unwrap();
     let error = held.oneshot(Run::resume("v")).await.unwrap_err();
     assert!(matches!(halt(&error), Halt::Store(StoreError::Fenced { .. })), "{error}");
+}
+
+/// Submitted as the input of a task, or of the graph itself.
+#[tokio::test(start_paused = true)]
+async fn the_handler_of_a_worker_runs_it_and_the_worker_ends_it() {
+    let (store, world) = (MemoryStore::new(), World::default());
+    let journal = Journal::new(store.clone()).ttl(LEASE);
+    let graph = rich(&world);
+    submit(&journal, "task", &Path::new()).await.unwrap();
+    graph.durable(journal.clone()).unwrap().submit("graph", Path::new()).await.unwrap();
+    world.set_down(&["y"]);
+    let handler = |task: Task| {
+        let (graph, world) = (graph.clone(), world.clone());
+        async move {
+            if task.attempt() > 1 {
+                world.set_down(&[]);
+            }
+            let graph = graph.durable(task.journal().clone())?;
+            let id = task.id().to_owned();
+            let run = match task.input() {
+                Ok(input) => Run::new(id, input),
+                Err(WorkError::NoInput { .. }) => Run::resume(id),
+                Err(error) => return Err(error.into()),
+            };
+            graph.oneshot(run).await
+        }
+    };
+    let worker = Worker::new(journal.clone());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let results = async {
+        for id in ["task", "graph"] {
+            let result = wait::<Path>(&journal, id, Duration::from_secs(1));
+            let result = tokio::time::timeout(10 * LEASE, result).await.unwrap().unwrap();
+            assert_eq!(words(&result), RICH, "{id}");
+            assert_eq!(
+                store.summary(&WorkflowId::new("default", id)).await.unwrap().unwrap().life,
+                Life::Finished
+            );
+        }
+        stop.send(()).unwrap();
+    };
+    tokio::join!(worker.run(handler, async move { drop(stopped.await) }), results);
+    assert_eq!(["a", "b", "x", "z"].map(|name| world.calls(name)), [4, 4, 2, 2]);
 }
 
 #[tokio::test(start_paused = true)]

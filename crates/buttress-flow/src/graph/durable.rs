@@ -35,6 +35,8 @@ use super::{
 pub struct DurableGraph<S, E> {
     runner: Runner<S, E>,
     settings: Arc<Settings>,
+    /// How a run begins; as that of a graph without a store.
+    start: fn(&Self, Run<S>) -> DurableFuture<S, E>,
 }
 
 struct Settings {
@@ -47,7 +49,8 @@ struct Settings {
 
 impl<S, E> Clone for DurableGraph<S, E> {
     fn clone(&self) -> Self {
-        Self { runner: self.runner.clone(), settings: self.settings.clone() }
+        let Self { runner, settings, start } = self;
+        Self { runner: runner.clone(), settings: settings.clone(), start: *start }
     }
 }
 
@@ -95,7 +98,8 @@ where
         let mut flaws = Vec::new();
         let runner = settings.keep(self, &mut flaws);
         if flaws.is_empty() {
-            Ok(DurableGraph { runner, settings: Arc::new(settings) })
+            let settings = Arc::new(settings);
+            Ok(DurableGraph { runner, settings, start: DurableGraph::start })
         } else {
             Err(GraphError::new(self.name().clone(), flaws))
         }
@@ -205,6 +209,11 @@ where
         Book { journal: journal.clone(), workflow, schema: *schema }
     }
 
+    fn start(&self, run: Run<S>) -> DurableFuture<S, E> {
+        let running = self.clone().run(run);
+        DurableFuture(Box::pin(async { running.await.map_err(Broken::into_error) }))
+    }
+
     async fn run(self, Run { workflow, input }: Run<S>) -> Result<S, Broken<E>> {
         let name = self.runner.shared.plan.name.clone();
         let halted = |halt| Broken::Halted(Rejection::halted(name.clone(), halt));
@@ -244,15 +253,13 @@ where
         }
         let run = Arc::new(run);
         let state = self.runner.whole(run, input).await?;
-        book.write(&result, state, true).await.map_err(halted)
+        // Whoever keeps the lease has more to write.
+        let ours = journal.lease().is_none();
+        book.write(&result, state, ours).await.map_err(halted)
     }
 }
 
-impl<S, E> Service<Run<S>> for DurableGraph<S, E>
-where
-    S: Serialize + DeserializeOwned + Send + Sync + 'static,
-    E: FromRejection + Fault + IntoCause + Send + 'static,
-{
+impl<S, E> Service<Run<S>> for DurableGraph<S, E> {
     type Response = S;
     type Error = E;
     type Future = DurableFuture<S, E>;
@@ -263,21 +270,18 @@ where
     }
 
     fn call(&mut self, run: Run<S>) -> DurableFuture<S, E> {
-        DurableFuture(Box::pin(self.clone().run(run)))
+        (self.start)(self, run)
     }
 }
 
 /// The future of a [`DurableGraph`].
-pub struct DurableFuture<S, E>(Pin<Box<dyn Future<Output = Result<S, Broken<E>>> + Send>>);
+pub struct DurableFuture<S, E>(Pin<Box<dyn Future<Output = Result<S, E>> + Send>>);
 
-impl<S, E> Future for DurableFuture<S, E>
-where
-    E: FromRejection + IntoCause,
-{
+impl<S, E> Future for DurableFuture<S, E> {
     type Output = Result<S, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx).map_err(Broken::into_error)
+        self.0.as_mut().poll(cx)
     }
 }
 

@@ -108,7 +108,9 @@
 //! Each visit of a node is a [step](buttress::checkpoint) of the workflow, named after the node; the number
 //! of the visit is its occurrence. A branch is `fan-out/branch`, a node of a graph within `node/inner`. What
 //! the run began with is the step `start`, what came of it is `end`, and with that the workflow is
-//! finished. What becomes of a node in doubt is [declared](buttress::checkpoint::Effects) when it is added.
+//! finished; under a [lease](buttress::store::Journal::held) that somebody else keeps, such as a
+//! [worker](crate::worker), it is theirs to end. What becomes of a node in doubt is
+//! [declared](buttress::checkpoint::Effects) when it is added.
 //!
 //! So that a run goes on as it went before, functions of edges and joins must depend on the state alone;
 //! what is decided by a die, a clock or a model belongs into a node. The state of a node is compared with the

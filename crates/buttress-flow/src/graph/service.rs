@@ -7,7 +7,6 @@ use std::{
 };
 
 use buttress::{Fault, FromRejection, IntoCause, Name, checkpoint::Effects};
-use pin_project::pin_project;
 use tower_service::Service;
 
 use super::{
@@ -17,7 +16,7 @@ use super::{
     node::{Broken, Catch, Fold, Mark, Member},
     plan::Plan,
     progress::Context,
-    walk::{Runner, Shared, Walk},
+    walk::{Runner, Shared},
 };
 
 /// A workflow as a service of its state. See the [module](super).
@@ -30,6 +29,10 @@ struct Inner<S, E> {
     /// Without a store.
     runner: Runner<S, E>,
     follow: Arc<dyn Follow>,
+    /// How a run begins. With what is asked of errors settled here, the service need not ask for it: where a graph
+    /// is called in a block that is spawned, the compiler would not find it for boxed ones
+    /// (<https://github.com/rust-lang/rust/issues/110338>).
+    start: fn(&Graph<S, E>, S) -> RunFuture<S, E>,
 }
 
 /// A node, before it is known whether its results are kept.
@@ -123,7 +126,14 @@ where
     ) -> Self {
         let members = nodes.iter().map(bare).collect();
         let runner = Runner { shared: Arc::new(shared), members, forgets: true };
-        Self { inner: Arc::new(Inner { nodes, runner, follow }) }
+        Self { inner: Arc::new(Inner { nodes, runner, follow, start: Self::start }) }
+    }
+
+    fn start(&self, state: S) -> RunFuture<S, E> {
+        let (graph, follow) = (self.name().clone(), self.inner.follow.clone());
+        let run = Context { graph, workflow: "".into(), follow, trail: None };
+        let walk = self.inner.runner.whole(Arc::new(run), state);
+        RunFuture(Box::pin(async { walk.await.map_err(Broken::into_error) }))
     }
 }
 
@@ -159,10 +169,7 @@ where
     }
 }
 
-impl<S, E> Service<S> for Graph<S, E>
-where
-    E: FromRejection + Fault + IntoCause,
-{
+impl<S, E> Service<S> for Graph<S, E> {
     type Response = S;
     type Error = E;
     type Future = RunFuture<S, E>;
@@ -173,24 +180,18 @@ where
     }
 
     fn call(&mut self, state: S) -> RunFuture<S, E> {
-        let (graph, follow) = (self.name().clone(), self.inner.follow.clone());
-        let run = Context { graph, workflow: "".into(), follow, trail: None };
-        RunFuture(self.inner.runner.whole(Arc::new(run), state))
+        (self.inner.start)(self, state)
     }
 }
 
 /// The future of a [`Graph`].
-#[pin_project]
-pub struct RunFuture<S, E>(#[pin] Walk<S, E>);
+pub struct RunFuture<S, E>(Pin<Box<dyn Future<Output = Result<S, E>> + Send>>);
 
-impl<S, E> Future for RunFuture<S, E>
-where
-    E: FromRejection + Fault + IntoCause,
-{
+impl<S, E> Future for RunFuture<S, E> {
     type Output = Result<S, E>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
-        self.project().0.poll(cx).map_err(Broken::into_error)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
     }
 }
 
@@ -211,6 +212,6 @@ impl<S, E> fmt::Debug for Graph<S, E> {
 
 impl<S, E> fmt::Debug for RunFuture<S, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.debug_struct("RunFuture").finish_non_exhaustive()
     }
 }
