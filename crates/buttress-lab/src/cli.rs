@@ -149,7 +149,7 @@ pub(crate) enum StoreCommand {
         /// It was not done: it will be, as if it had never been begun.
         #[arg(long, group = "word")]
         absent: bool,
-        /// The schema version of the answer; by default that of the workflow's other outcomes, or else 1.
+        /// The schema version of the answer; by default that of the workflow's other outcomes.
         #[arg(long, value_name = "N", requires = "landed")]
         schema: Option<u32>,
         /// The workflow in which the step was begun, if this one is a copy of it.

@@ -177,7 +177,7 @@ fn whoever_was_at_it_and_comes_back_is_fenced() {
         (lease, ticket)
     });
     let name = workflow.to_string();
-    let landed = ["ship", "--landed", answer.to_str().unwrap()];
+    let landed = ["ship", "--landed", answer.to_str().unwrap(), "--schema", "1"];
     let (status, _, told) = lab(&[&["resolve", url, &name], &landed[..]].concat());
     assert!(status == Some(1) && told.contains("is held by `me`"), "{told}");
     // It is stopped, and its lease runs out.
@@ -250,6 +250,7 @@ fn what_is_not_in_doubt_or_could_not_be_read_is_refused() {
             ("two", "charge", Some(payload("1"))),
             ("two", "pack", Some(Payload { schema: 2, ..payload("1") })),
             ("two", "ship", None),
+            ("alone", "ship", None),
             ("saga", "saga/end", None),
         ] {
             let begin = begin(WorkflowId::new("shop", workflow), step);
@@ -277,6 +278,7 @@ fn what_is_not_in_doubt_or_could_not_be_read_is_refused() {
         ("shop/a", "ship", &["--landed", bad], "not JSON"),
         ("shop/http", "ship", &["--landed", &good], "codec 2"),
         ("shop/two", "ship", &["--landed", &good], "give --schema N"),
+        ("shop/alone", "ship", &["--landed", &good], "1 unless your program"),
         ("shop/saga", "saga/end", &["--absent"], "no step in doubt"),
         ("shop/transaction", "end", &["--absent"], "no step in doubt"),
     ] {

@@ -223,10 +223,9 @@ impl Known {
         if let Some(codec) = self.codecs.iter().find(|codec| **codec != Payload::JSON) {
             return Err(Unresolved::Codec(*codec));
         }
-        let schema = match (schema, self.schemas.len()) {
+        let schema = match (schema, self.schemas.first()) {
             (Some(schema), _) => schema,
-            (None, 0) => 1,
-            (None, 1) => self.schemas.first().copied().unwrap_or(1),
+            (None, Some(schema)) if self.schemas.len() == 1 => *schema,
             (None, _) => return Err(Unresolved::Schema(self.schemas.clone())),
         };
         Ok(Payload { codec: Payload::JSON, schema, bytes: answer.trim_ascii().to_vec() })
@@ -257,7 +256,7 @@ pub enum Unresolved {
     NotJson(String),
     /// The outcomes of the workflow are in another codec.
     Codec(u8),
-    /// The outcomes of the workflow are of several schemas.
+    /// The outcomes of the workflow do not tell the schema: there are several, or none.
     Schema(BTreeSet<u32>),
     /// The store refuses, or fails.
     Store(StoreError),
@@ -311,6 +310,10 @@ impl fmt::Display for Unresolved {
                 f,
                 "the outcomes of this workflow are in codec {codec}, and this writes JSON, which could never be \
                  read: settle it by a probe"
+            ),
+            Self::Schema(schemas) if schemas.is_empty() => f.write_str(
+                "no outcome of this workflow tells of which schema they are: give --schema N, 1 unless your \
+                 program says otherwise",
             ),
             Self::Schema(schemas) => {
                 write!(
