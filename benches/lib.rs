@@ -10,6 +10,9 @@
 //!   budgets in `benches/instructions.txt`.
 //! - `cargo bench -p buttress-benches --bench retry` (or another pattern) runs criterion.
 //!
+//! What a durable step costs, beside a commit of its engine, two others measure with the same [`steps`]: `--bin durable`
+//! (redb) and `--bin durable_postgres`.
+//!
 //! Every call is made of readiness, `call` and polls until the response is there, on a service
 //! built once, over an inner service that is ready and answers in the first poll. Time is never
 //! asserted: it is this machine's.
@@ -18,6 +21,7 @@ mod bare;
 mod ours;
 mod peers;
 mod run;
+pub mod steps;
 mod subject;
 
 pub use self::{

@@ -129,12 +129,13 @@ pub(crate) enum StoreCommand {
         /// Only this workflow.
         workflow: Option<String>,
     },
-    /// Write down what became of a step in doubt, after you have looked.
+    /// Write down what became of a step in doubt, or print the idempotency key by which to find that out.
     ///
-    /// It counts for good: whoever takes the workflow up finds the step done, or not begun. Nothing is written if
+    /// Without --landed and --absent it prints the key, and writes nothing. With one of them,
+    /// what you say counts for good: whoever takes the workflow up finds the step done, or not begun. Nothing is written if
     /// somebody holds the workflow, or if the step has an outcome. Where outcomes are not written as JSON, settle
     /// the step by a probe instead.
-    #[command(group(ArgGroup::new("word").required(true)))]
+    #[command(group(ArgGroup::new("word")))]
     Resolve {
         #[command(flatten)]
         kept: Kept,
@@ -148,7 +149,7 @@ pub(crate) enum StoreCommand {
         /// It was not done: it will be, as if it had never been begun.
         #[arg(long, group = "word")]
         absent: bool,
-        /// The schema version of the answer; by default that of the workflow's other outcomes, or else 1.
+        /// The schema version of the answer; by default that of the workflow's other outcomes.
         #[arg(long, value_name = "N", requires = "landed")]
         schema: Option<u32>,
         /// The workflow in which the step was begun, if this one is a copy of it.

@@ -56,17 +56,25 @@ async fn ask(command: StoreCommand) -> Result<ExitCode, Box<dyn Error>> {
             Output::Stdout.write(&look.checked(&checked))?;
             return Ok(ExitCode::from(u8::from(!checked.is_well())));
         }
-        StoreCommand::Resolve { kept, workflow, step, landed, absent: _, schema, begun_in } => {
+        StoreCommand::Resolve { kept, workflow, step, landed, absent, schema, begun_in } => {
             let workflow = store::workflow(&workflow)?;
             let begun_in = begun_in.as_deref().map(store::workflow).transpose()?;
             let word = match landed {
-                Some(file) => Word::Landed { answer: read(&file)?, schema },
-                None => Word::Absent,
+                Some(file) => Some(Word::Landed { answer: read(&file)?, schema }),
+                None => absent.then_some(Word::Absent),
             };
             let (store, look) = open(&kept, Ages::default()).await?;
-            let written =
-                store::resolve(&*store, &workflow, &step, begun_in.as_ref(), word).await?;
-            look.version(&written, &[])
+            match word {
+                Some(word) => {
+                    let begun_in = begun_in.as_ref();
+                    let written = store::resolve(&*store, &workflow, &step, begun_in, word).await?;
+                    look.version(&written, &[])
+                }
+                None => {
+                    let (doubt, key) = store::in_doubt(&*store, &workflow, &step).await?;
+                    look.doubt(&doubt, key)
+                }
+            }
         }
         StoreCommand::Fork { kept, workflow, version, to } => {
             let (from, to) = (store::workflow(&workflow)?, store::workflow(&to)?);

@@ -12,7 +12,7 @@ use buttress::store::{Audit, Finding, Sealed, Store, StoreError, Summary, Versio
 pub use self::{
     export::export,
     open::{Ages, At, open},
-    resolve::{Unresolved, Word, resolve},
+    resolve::{Doubt, Unresolved, Word, in_doubt, resolve},
     show::Look,
 };
 

@@ -126,6 +126,25 @@ fn what_landed_is_the_answer_from_then_on() {
 }
 
 #[test]
+fn the_key_is_told_that_the_tool_was_given_and_nothing_is_written() {
+    let scene = Scene::new();
+    let workflow = WorkflowId::new("shop", Scene::name("key"));
+    for at in &scene.stores {
+        let key = run(async {
+            let begun = scene.open(at).await.begin(&begin(workflow.clone(), "ship")).await;
+            let Begun::Fresh(ticket) = begun.unwrap() else { panic!("new") };
+            ticket.key.to_string()
+        });
+        let name = workflow.to_string();
+        let told = lab_json(&["resolve", at, &name, "ship"]);
+        assert_eq!((&told[0]["key"], &told[0]["version"]), (&json!(key), &json!(1)));
+        let (_, told, _) = lab(&["resolve", at, &name, "ship"]);
+        assert!(told.contains(&format!("key        {key}\n")), "{told}");
+        assert_eq!(lab_json(&["history", at, &name]).len(), 1);
+    }
+}
+
+#[test]
 fn what_is_absent_is_done_as_if_never_begun() {
     let scene = Scene::new();
     let name = Scene::name("absent");
@@ -158,7 +177,7 @@ fn whoever_was_at_it_and_comes_back_is_fenced() {
         (lease, ticket)
     });
     let name = workflow.to_string();
-    let landed = ["ship", "--landed", answer.to_str().unwrap()];
+    let landed = ["ship", "--landed", answer.to_str().unwrap(), "--schema", "1"];
     let (status, _, told) = lab(&[&["resolve", url, &name], &landed[..]].concat());
     assert!(status == Some(1) && told.contains("is held by `me`"), "{told}");
     // It is stopped, and its lease runs out.
@@ -231,6 +250,7 @@ fn what_is_not_in_doubt_or_could_not_be_read_is_refused() {
             ("two", "charge", Some(payload("1"))),
             ("two", "pack", Some(Payload { schema: 2, ..payload("1") })),
             ("two", "ship", None),
+            ("alone", "ship", None),
             ("saga", "saga/end", None),
         ] {
             let begin = begin(WorkflowId::new("shop", workflow), step);
@@ -253,10 +273,12 @@ fn what_is_not_in_doubt_or_could_not_be_read_is_refused() {
         ("shop/a", "sihp", &["--absent"], "never begun; in doubt: `ship`"),
         ("shop/a", "ship#2", &["--absent"], "`ship#2` of workflow `shop/a` was never begun"),
         ("shop/a", "charge", &["--absent"], "not in doubt"),
+        ("shop/a", "charge", &[], "not in doubt"),
         ("shop/a", "ship", &["--landed", "/no/such/file"], "/no/such/file"),
         ("shop/a", "ship", &["--landed", bad], "not JSON"),
         ("shop/http", "ship", &["--landed", &good], "codec 2"),
         ("shop/two", "ship", &["--landed", &good], "give --schema N"),
+        ("shop/alone", "ship", &["--landed", &good], "1 unless your program"),
         ("shop/saga", "saga/end", &["--absent"], "no step in doubt"),
         ("shop/transaction", "end", &["--absent"], "no step in doubt"),
     ] {
@@ -264,8 +286,6 @@ fn what_is_not_in_doubt_or_could_not_be_read_is_refused() {
         assert!(status == Some(1) && err.contains(told), "{workflow} {step}: {out}{err}");
         assert_eq!(err.lines().count(), 1, "{err}");
     }
-    let (status, _, _) = lab(&["resolve", at, "shop/a", "ship"]);
-    assert_eq!(status, Some(2), "nothing is assumed");
     let (status, _, _) = lab(&["resolve", at, "shop/a", "ship", "--absent", "--landed", &good]);
     assert_eq!(status, Some(2), "one or the other");
     assert_eq!(lab_json(&["history", at, "shop/a"]).len(), 3);

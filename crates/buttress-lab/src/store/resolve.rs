@@ -13,8 +13,8 @@ use std::{
 };
 
 use buttress::store::{
-    Begin, Begun, Claim, Digest, Entry, Fence, Lease, Life, Payload, Sealed, Status, StepId, Store,
-    StoreError, Version, WorkflowId,
+    Begin, Begun, Claim, Digest, Entry, Fence, IdempotencyKey, Lease, Life, Payload, Sealed,
+    Status, StepId, Store, StoreError, Ticket, Version, WorkflowId,
 };
 use rand::RngExt;
 use serde_json::Value;
@@ -51,11 +51,11 @@ pub async fn resolve(
 ) -> Result<Sealed, Unresolved> {
     let origin = begun_in.unwrap_or(workflow);
     let known = Known::of(&history(store, origin).await?);
-    let step = known.step(step)?;
-    let doubt = doubt(store, origin, &step, &known).await?;
+    let doubt = doubt(store, origin, known.step(step)?, &known).await?;
     let (entry, fingerprint) = match word {
         Word::Landed { answer, schema } => {
-            let fingerprint = doubt.fingerprint.ok_or(Unresolved::Forgotten(step.clone()))?;
+            let fingerprint =
+                doubt.fingerprint.ok_or_else(|| Unresolved::Forgotten(doubt.step.clone()))?;
             (Entry::done(known.payload(answer, schema)?), fingerprint)
         }
         // Of what was not done it does not matter for which request.
@@ -69,7 +69,7 @@ pub async fn resolve(
     let owner: Arc<str> = format!("lab-resolve-{:016x}", rand::rng().random::<u64>()).into();
     let begin = Begin {
         workflow: workflow.clone(),
-        step,
+        step: doubt.step,
         fingerprint,
         claim: Claim::Take { owner: owner.clone(), ttl: TTL },
         intent: true,
@@ -97,28 +97,57 @@ pub async fn resolve(
 }
 
 /// A step that was begun and has no outcome.
-struct Doubt {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// The step.
+    pub step: StepId,
     /// The version of its intent, or of its damaged outcome.
-    version: u64,
+    pub version: u64,
     /// For which request it was begun, if that is still to be read.
-    fingerprint: Option<Digest>,
+    pub fingerprint: Option<Digest>,
+}
+
+/// A step in doubt, and the key by which a tool may know it. Nothing is written.
+pub async fn in_doubt(
+    store: &dyn Store,
+    workflow: &WorkflowId,
+    step: &str,
+) -> Result<(Doubt, IdempotencyKey), Unresolved> {
+    let known = Known::of(&history(store, workflow).await?);
+    let doubt = doubt(store, workflow, known.step(step)?, &known).await?;
+    let look = Begin {
+        workflow: workflow.clone(),
+        step: doubt.step.clone(),
+        fingerprint: doubt.fingerprint.unwrap_or_default(),
+        claim: Claim::Shared,
+        intent: false,
+        restart: None,
+    };
+    match store.begin(&look).await? {
+        Begun::Fresh(Ticket { key, .. })
+        | Begun::Pending { key, .. }
+        | Begun::Damaged { key, .. } => Ok((doubt, key)),
+        Begun::Completed { record } | Begun::Failed { record } | Begun::Mismatch { record } => {
+            Err(Unresolved::Settled(Box::new(record)))
+        }
+    }
 }
 
 async fn doubt(
     store: &dyn Store,
     workflow: &WorkflowId,
-    step: &StepId,
+    step: StepId,
     known: &Known,
 ) -> Result<Doubt, Unresolved> {
-    let found = match store.latest(workflow, Some(step)).await {
+    let found = match store.latest(workflow, Some(&step)).await {
         Ok(Some(found)) => found,
         Ok(None) => {
             let open = known.steps.iter().filter(|(_, open)| **open);
             let open = open.map(|(step, _)| step.to_string()).collect();
-            return Err(Unresolved::None { workflow: workflow.clone(), step: step.clone(), open });
+            return Err(Unresolved::None { workflow: workflow.clone(), step, open });
         }
         Err(StoreError::Corrupt { version: Some(version), .. }) => {
-            return Ok(Doubt { version, fingerprint: None });
+            return Ok(Doubt { step, version, fingerprint: None });
         }
         Err(error) => return Err(error.into()),
     };
@@ -128,10 +157,11 @@ async fn doubt(
     }
     match (record.status, found.skipped.is_empty()) {
         (Status::Intent, _) | (Status::Done | Status::Failed, false) => {
-            Ok(Doubt { version: found.newest, fingerprint: Some(record.record.fingerprint) })
+            let fingerprint = Some(record.record.fingerprint);
+            Ok(Doubt { step, version: found.newest, fingerprint })
         }
         // What was withdrawn may have been begun again for another request.
-        (Status::Withdrawn, false) => Ok(Doubt { version: found.newest, fingerprint: None }),
+        (Status::Withdrawn, false) => Ok(Doubt { step, version: found.newest, fingerprint: None }),
         (Status::Done | Status::Failed | Status::Withdrawn, true) | (Status::State, _) => {
             Err(Unresolved::Settled(Box::new(record)))
         }
@@ -194,10 +224,9 @@ impl Known {
         if let Some(codec) = self.codecs.iter().find(|codec| **codec != Payload::JSON) {
             return Err(Unresolved::Codec(*codec));
         }
-        let schema = match (schema, self.schemas.len()) {
+        let schema = match (schema, self.schemas.first()) {
             (Some(schema), _) => schema,
-            (None, 0) => 1,
-            (None, 1) => self.schemas.first().copied().unwrap_or(1),
+            (None, Some(schema)) if self.schemas.len() == 1 => *schema,
             (None, _) => return Err(Unresolved::Schema(self.schemas.clone())),
         };
         Ok(Payload { codec: Payload::JSON, schema, bytes: answer.trim_ascii().to_vec() })
@@ -228,7 +257,7 @@ pub enum Unresolved {
     NotJson(String),
     /// The outcomes of the workflow are in another codec.
     Codec(u8),
-    /// The outcomes of the workflow are of several schemas.
+    /// The outcomes of the workflow do not tell the schema: there are several, or none.
     Schema(BTreeSet<u32>),
     /// The store refuses, or fails.
     Store(StoreError),
@@ -282,6 +311,10 @@ impl fmt::Display for Unresolved {
                 f,
                 "the outcomes of this workflow are in codec {codec}, and this writes JSON, which could never be \
                  read: settle it by a probe"
+            ),
+            Self::Schema(schemas) if schemas.is_empty() => f.write_str(
+                "no outcome of this workflow tells of which schema they are: give --schema N, 1 unless your \
+                 program says otherwise",
             ),
             Self::Schema(schemas) => {
                 write!(

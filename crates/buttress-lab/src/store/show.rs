@@ -2,10 +2,10 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use buttress::store::{Finding, Payload, Pruned, Sealed, Summary, Version};
+use buttress::store::{Finding, IdempotencyKey, Payload, Pruned, Sealed, Summary, Version};
 use serde_json::{Value, json};
 
-use super::Checked;
+use super::{Checked, Doubt};
 
 /// How to show what is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,11 +89,31 @@ impl Look {
             ("schema", sealed.payload.schema.to_string()),
             ("payload", readable(&sealed.payload)),
         ];
-        for (name, fact) in facts {
-            text += format!("{name:<10} {}", plain(&fact)).trim_end();
-            text.push('\n');
+        text + &list(&facts)
+    }
+
+    /// A step in doubt, and the key by which a tool may know it.
+    pub fn doubt(self, doubt: &Doubt, key: IdempotencyKey) -> String {
+        let Doubt { step, version, fingerprint } = doubt;
+        let request = fingerprint.map(|request| request.to_string());
+        match self {
+            Self::Json => lines(
+                [json!({
+                    "step": &*step.name,
+                    "occurrence": step.occurrence,
+                    "version": version,
+                    "request": request,
+                    "key": key.to_string(),
+                })]
+                .into_iter(),
+            ),
+            Self::Table => list(&[
+                ("in doubt", step.to_string()),
+                ("version", version.to_string()),
+                ("request", request.unwrap_or_else(|| "not to be read any more".to_owned())),
+                ("key", key.to_string()),
+            ]),
         }
-        text
     }
 
     /// How much was removed.
@@ -214,6 +234,14 @@ fn at(millis: u64) -> String {
     // Beyond the year 9999 there is no date to be had, and no clock that is right.
     const LAST: u64 = 253_402_300_799_000;
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(millis.min(LAST)))
+}
+
+/// One fact a line.
+fn list(facts: &[(&str, String)]) -> String {
+    let line = |(name, fact): &(&str, String)| {
+        format!("{name:<10} {}", plain(fact)).trim_end().to_owned() + "\n"
+    };
+    facts.iter().map(line).collect()
 }
 
 /// Without what a terminal would obey: names and answers are anybody's.
