@@ -136,7 +136,8 @@
 //! # Errors
 //! The error type is that of the nodes, which must be [able to carry a refusal](buttress::FromRejection).
 //! [`RunError::of`] finds in it which node failed, at which visit and why, and its
-//! [verdict](buttress::Fault) is that of the node's error, so a retry around a graph knows what to do.
+//! [verdict](buttress::Fault) is that of the node's error, so a retry around a graph knows what to do. In an
+//! enum of yours it is found if `source()` returns the refusal, as thiserror's `#[from]` has it.
 //!
 //! # Order in the stack
 //! Layers of a node are inside of its checkpoint: one intent covers all attempts. A timeout around a

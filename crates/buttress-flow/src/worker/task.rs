@@ -32,7 +32,7 @@ impl Task {
 
     /// The writer for the steps of the workflow: what it writes after the lease was lost is refused by the store.
     ///
-    /// For a [`CheckpointLayer`](buttress::CheckpointLayer), or whatever else takes a journal.
+    /// For a [`CheckpointLayer`](buttress::CheckpointLayer). Graphs and sagas take [another](super#exactly-once-and-what-that-means).
     pub const fn journal(&self) -> &Journal {
         &self.journal
     }
