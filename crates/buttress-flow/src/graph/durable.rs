@@ -82,7 +82,8 @@ where
 {
     /// Keeps the result of every node, so that a run goes on where it, or another process, had come to.
     ///
-    /// See the [module](super#results-that-are-kept). A graph can be made durable over several journals.
+    /// See the [module](super#results-that-are-kept). A graph can be made durable over several journals:
+    /// a worker has [one](crate::worker::Task::journal) for each workflow that it holds.
     ///
     /// # Errors
     /// [`Flaw::Undeclared`] for each node and branch that was not added with its effects.
@@ -181,7 +182,7 @@ where
         &self.settings.journal
     }
 
-    /// Records what a workflow is to begin with, for whoever [resumes](Run::resume) it.
+    /// Records what a workflow is to begin with, for whoever [resumes](Run::resume) it: a worker, perhaps.
     ///
     /// Submitting the same once more is no error and changes nothing.
     ///

@@ -30,11 +30,8 @@
 //! # Exactly once, and what that means
 //! A workflow has one result, the first that was written, in whatever worker and after however many attempts. Its
 //! handler may run several times: after a failure, and when its worker died or stalled. What it did before is
-//! not done again where its steps go through a [`CheckpointLayer`](buttress::CheckpointLayer) over the
+//! not done again where its steps go through a [`CheckpointLayer`](buttress::CheckpointLayer), a graph or a saga over the
 //! [journal of the task](Task::journal); all else that it does must bear repetition.
-//!
-//! A graph that is kept, or a saga, ends its workflow itself: over the journal of the task it takes the place of
-//! the result, which is lost. Run it over a journal with another namespace, under the name of the task:
 //!
 //! ```
 //! use buttress::{checkpoint::Effects, store::{Journal, MemoryStore}};
@@ -43,13 +40,14 @@
 //! use tower::{BoxError, ServiceExt, service_fn};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), BoxError> {
-//! let store = MemoryStore::new();
 //! let greet = service_fn(async |name: String| Ok::<_, BoxError>(format!("Hello, {name}")));
 //! let graph = Graph::new("greeting").step("greet", Effects::Idempotent, greet).edge("greet", END).build()?;
-//! let runs = graph.durable(Journal::new(store.clone()).namespace("greeting-runs"))?;
-//! let handler = async |task: Task| runs.clone().oneshot(Run::new(task.id(), task.input()?)).await;
+//! let handler = async |task: Task| {
+//!     let runs = graph.clone().durable(task.journal().clone())?;
+//!     runs.oneshot(Run::new(task.id(), task.input()?)).await
+//! };
 //!
-//! let journal = Journal::new(store).namespace("greetings");
+//! let journal = Journal::new(MemoryStore::new()).namespace("greetings");
 //! submit(&journal, "order-17", "Ada").await?;
 //! let worker = Worker::new(journal.clone());
 //! tokio::select! {
@@ -59,6 +57,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Under the worker's lease they leave the end of the workflow to the worker.
 //!
 //! # Who holds a workflow
 //! A worker holds it by a [lease](buttress::store::Lease), renewed after a third of its time while the handler

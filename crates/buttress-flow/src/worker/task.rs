@@ -32,7 +32,7 @@ impl Task {
 
     /// The writer for the steps of the workflow: what it writes after the lease was lost is refused by the store.
     ///
-    /// For a [`CheckpointLayer`](buttress::CheckpointLayer). Graphs and sagas take [another](super#exactly-once-and-what-that-means).
+    /// For a [`CheckpointLayer`](buttress::CheckpointLayer), a graph, a saga, or whatever else takes a journal.
     pub const fn journal(&self) -> &Journal {
         &self.journal
     }
