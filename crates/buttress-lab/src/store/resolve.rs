@@ -122,6 +122,7 @@ pub async fn in_doubt(
         claim: Claim::Shared,
         intent: false,
         restart: None,
+        mark: None,
     };
     match store.begin(&look).await? {
         Begun::Fresh(Ticket { key, .. })
