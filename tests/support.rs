@@ -52,7 +52,7 @@ pub(crate) fn poll_times<F: Future>(mut future: Pin<&mut F>, times: usize) -> Po
 /// Plays histories, each in a simulated time of its own. That is minutes of it, so it is one in `share` of the cases
 /// that others get.
 pub(crate) fn simulate<H: Strategy>(histories: &H, share: u32, play: impl AsyncFn(H::Value)) {
-    let cases = (Config::default().cases / share).max(12);
+    let cases = (Config::default().cases / share).max(16);
     let mut runner = TestRunner::new(Config { cases, ..Config::default() });
     let outcome = runner.run(histories, |history| {
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -151,9 +151,15 @@ async fn a_worker_keeps_the_lease_itself() {
         Saga::new("trip", journal.clone()).step(booking)
     };
     let held = journal.clone().held(lease.clone());
-    // A saga of another workflow is none of its business.
-    let refused = flight(&held).run("s2", trip()).await.unwrap_err();
-    assert!(matches!(refused, Refused::Store(StoreError::Fenced { .. })), "{refused}");
+    // Sagas of other workflows are none of its business, those that somebody left neither.
+    let left = flight(&journal);
+    assert!(poll_times(Box::pin(left.run("s2", trip())).as_mut(), 9).is_pending());
+    for refused in [flight(&held).run("s2", trip()).await, flight(&held).resume("s2").await] {
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("is not that of the workflow whose lease"), "{refused}");
+    }
+    assert_eq!(flight(&held).recover().await.unwrap(), []);
+    world.hotels.asked();
     let saga = flight(&held);
     let mut run = Box::pin(saga.run("s1", trip()));
     for _ in 0..20 {

@@ -102,6 +102,17 @@ impl Docket {
         self.journal.workflow(id)
     }
 
+    /// Under a lease that was given to us there is one workflow.
+    fn check(&self, workflow: &WorkflowId) -> Result<(), StoreError> {
+        match self.journal.lease() {
+            Some(lease) if lease.workflow != *workflow => Err(StoreError::Invalid {
+                what: "the id",
+                why: "is not that of the workflow whose lease the journal holds",
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn store(&self) -> &dyn Store {
         &**self.journal.store()
     }
@@ -113,6 +124,7 @@ impl Docket {
         fingerprint: Digest,
         payload: Vec<u8>,
     ) -> Result<Option<Box<Hold>>, StoreError> {
+        self.check(workflow)?;
         let Ok(place) = self.journal.enter(workflow, &self.kind.end.into()) else {
             return Ok(None);
         };
@@ -221,6 +233,9 @@ impl Docket {
     /// Workflows that were not ended and that no other process holds, those of other kinds among them.
     pub(crate) async fn unfinished(&self) -> Result<Vec<WorkflowId>, StoreError> {
         const PAGE: usize = 256;
+        if let Some(lease) = self.journal.lease() {
+            return Ok(vec![lease.workflow.clone()]);
+        }
         let namespace = self.journal.workflow("").namespace;
         let mut unfinished = Vec::new();
         let mut after = None;
@@ -241,6 +256,7 @@ impl Docket {
 
     /// Takes a workflow up that was begun before.
     pub(crate) async fn take_up(&self, workflow: &WorkflowId) -> Result<TakenUp, StoreError> {
+        self.check(workflow)?;
         let Ok(place) = self.journal.enter(workflow, &self.kind.end.into()) else {
             return Ok(TakenUp::Here);
         };

@@ -68,7 +68,8 @@ impl<S: Send + Sync + 'static> Saga<S> {
     /// A saga without steps, whose records are in a store.
     ///
     /// The name tells sagas of this kind from others in the same namespace. If the journal
-    /// [holds a lease](Journal::held), as that of a worker does, it is for the saga of that workflow.
+    /// [holds a lease](Journal::held), as that of a worker does, it is for the saga of that workflow, which has its
+    /// id and is ended by whoever holds the lease.
     pub fn new(name: &str, journal: Journal) -> Self {
         let mark = Digest::of_parts(&[b"buttress saga 1", name.as_bytes()]);
         Self {

@@ -61,7 +61,8 @@
 //! greatest that it has seen and refuses those that are smaller; what is written to the store
 //! [under the lease](LeaderHandle::journal) is fenced by the store itself. Without such a tool two leaders
 //! can have an effect at the same time, if one of them is slow. A machine that sleeps (a suspended laptop,
-//! a virtual machine that is moved) stops its clock too: there is nothing but the fence then.
+//! a virtual machine that is moved) stops its clock too: there is nothing but the fence then. The same goes for
+//! a PostgreSQL server whose clock, by which it ends leases, is set forward by more than the margin.
 //!
 //! The request says where the number goes by [`Fenced`]: a header `fencing-token` and an extension of
 //! `http::Request` with the feature `http`, a field of [`Led`] for all others.
