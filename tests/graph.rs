@@ -5,6 +5,7 @@ mod change;
 mod crash;
 mod durable;
 mod layers;
+mod maze;
 mod process;
 mod progress;
 mod world;

@@ -5,7 +5,7 @@ use buttress::{
     checkpoint::{Effects, Halt, Step},
     store::{MemoryStore, StepId, Store, StoreError},
 };
-use buttress_flow::graph::{Draft, END, FanOut, Graph, Run, RunError};
+use buttress_flow::graph::{END, FanOut, Graph, Run, RunError};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 
 use super::{Path, words, world::*};
@@ -51,35 +51,38 @@ async fn what_another_version_of_the_state_wrote_is_not_misread() {
     graph(1, false).oneshot(Run::resume("w")).await.unwrap();
 }
 
-/// How a graph looks, from its charge to what comes then.
-type Draw = fn(Draft<Path, BoxError>, &World) -> Draft<Path, BoxError>;
+/// Nodes one after another.
+fn chain(world: &World, names: &[&'static str]) -> Graph<Path, BoxError> {
+    let graph = Graph::new("order");
+    let graph =
+        names.iter().fold(graph, |graph, name| graph.keyed_step(*name, RETRY, world.node(name)));
+    let next = names.iter().skip(1).chain(&[END]);
+    names.iter().zip(next).fold(graph, |graph, (name, to)| graph.edge(*name, *to)).build().unwrap()
+}
 
 /// Runs a graph until `ship` is down, and another after it, for which all is up.
-async fn changed(before: Draw, after: Draw) -> (Result<Path, BoxError>, World) {
+async fn changed(
+    before: impl Fn(&World) -> Graph<Path, BoxError>,
+    after: impl Fn(&World) -> Graph<Path, BoxError>,
+) -> (Result<Path, BoxError>, World) {
     let (store, world) = (MemoryStore::new(), World::default());
-    let graph = |draw: Draw| {
-        let graph = draw(Graph::new("order"), &world).build().unwrap();
-        graph.durable(journal(&store, "one")).unwrap()
-    };
+    let kept = |graph: Graph<Path, BoxError>| graph.durable(journal(&store, "one")).unwrap();
     world.set_down(&["ship"]);
-    graph(before).oneshot(Run::new("w", Path::new())).await.unwrap_err();
+    kept(before(&world)).oneshot(Run::new("w", Path::new())).await.unwrap_err();
     world.set_down(&[]);
-    let outcome = graph(after).oneshot(Run::resume("w")).await;
-    let again = graph(after).oneshot(Run::new("w", Path::new())).await;
+    let outcome = kept(after(&world)).oneshot(Run::resume("w")).await;
+    let again = kept(after(&world)).oneshot(Run::new("w", Path::new())).await;
     assert_eq!(outcome.is_ok(), again.is_ok());
     if outcome.is_err() {
         // Whoever has the graph that it was begun with can go on.
-        graph(before).oneshot(Run::resume("w")).await.unwrap();
+        kept(before(&world)).oneshot(Run::resume("w")).await.unwrap();
     }
     (outcome, world)
 }
 
-fn plain(draft: Draft<Path, BoxError>, world: &World) -> Draft<Path, BoxError> {
-    draft
-        .keyed_step("charge", RETRY, world.node("charge"))
-        .keyed_step("ship", RETRY, world.node("ship"))
-        .edge("charge", "ship")
-        .edge("ship", END)
+/// The same of nodes one after another, which were a charge and a shipment.
+async fn changed_to(names: &[&'static str]) -> (Result<Path, BoxError>, World) {
+    changed(|world| chain(world, &["charge", "ship"]), |world| chain(world, names)).await
 }
 
 fn step_of(outcome: Result<Path, BoxError>) -> String {
@@ -95,14 +98,7 @@ fn step_of(outcome: Result<Path, BoxError>) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_was_done_and_has_another_name_now_is_not_done_under_that() {
-    let renamed: Draw = |draft, world| {
-        draft
-            .keyed_step("pay", RETRY, world.node("pay"))
-            .keyed_step("ship", RETRY, world.node("ship"))
-            .edge("pay", "ship")
-            .edge("ship", END)
-    };
-    let (outcome, world) = changed(plain, renamed).await;
+    let (outcome, world) = changed_to(&["pay", "ship"]).await;
     assert_eq!(
         outcome.as_ref().unwrap_err().to_string(),
         "graph `order` has changed since the run began: `charge` was recorded, and is not on its \
@@ -116,14 +112,7 @@ async fn a_node_that_was_done_and_has_another_name_now_is_not_done_under_that() 
 async fn a_fork_at_a_version_before_the_change_goes_on_with_it() {
     let (store, world) = (MemoryStore::new(), World::default());
     let graph = |name: &'static str| {
-        let graph = Graph::new("order")
-            .keyed_step("plan", RETRY, world.node("plan"))
-            .keyed_step(name, RETRY, world.node(name))
-            .keyed_step("ship", RETRY, world.node("ship"))
-            .edge("plan", name)
-            .edge(name, "ship")
-            .edge("ship", END);
-        graph.build().unwrap().durable(journal(&store, "one")).unwrap()
+        chain(&world, &["plan", name, "ship"]).durable(journal(&store, "one")).unwrap()
     };
     world.set_down(&["ship"]);
     graph("charge").oneshot(Run::new("w", Path::new())).await.unwrap_err();
@@ -138,68 +127,36 @@ async fn a_fork_at_a_version_before_the_change_goes_on_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn nodes_that_were_done_and_are_gone_or_come_later_are_told() {
-    let gone: Draw = |draft, world| {
-        draft
-            .keyed_step("pack", RETRY, world.node("pack"))
-            .keyed_step("ship", RETRY, world.node("ship"))
-            .edge("pack", "ship")
-            .edge("ship", END)
-    };
-    let (outcome, world) = changed(plain, gone).await;
-    assert_eq!(step_of(outcome), "charge");
-    assert_eq!(world.calls("pack"), 0);
-    let later: Draw = |draft, world| {
-        draft
-            .keyed_step("pack", RETRY, world.node("pack"))
-            .keyed_step("charge", RETRY, world.node("charge"))
-            .keyed_step("ship", RETRY, world.node("ship"))
-            .edge("pack", "charge")
-            .edge("charge", "ship")
-            .edge("ship", END)
-    };
-    let (outcome, world) = changed(plain, later).await;
-    assert_eq!(step_of(outcome), "charge");
-    assert_eq!(world.calls("pack"), 0);
-    // The end comes too early.
-    let early: Draw =
-        |draft, world| draft.keyed_step("charge", RETRY, world.node("charge")).edge("charge", END);
-    let (outcome, _) = changed(plain, early).await;
-    assert_eq!(step_of(outcome), "ship");
+    for (names, gone) in [
+        (&["pack", "ship"][..], "charge"),
+        (&["pack", "charge", "ship"], "charge"),
+        // The end comes too early.
+        (&["charge"], "ship"),
+    ] {
+        let (outcome, world) = changed_to(names).await;
+        assert_eq!(step_of(outcome), gone, "{names:?}");
+        assert_eq!(world.calls("pack"), 0, "{names:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_has_changed_beyond_where_the_run_was_is_taken_as_it_is_now() {
-    let longer: Draw = |draft, world| {
-        draft
-            .keyed_step("charge", RETRY, world.node("charge"))
-            .keyed_step("ship", RETRY, world.node("ship"))
-            .keyed_step("thank", RETRY, world.node("thank"))
-            .edge("charge", "ship")
-            .edge("ship", "thank")
-            .edge("thank", END)
-    };
-    let (outcome, world) = changed(plain, longer).await;
+    let (outcome, world) = changed_to(&["charge", "ship", "thank"]).await;
     assert_eq!(words(&outcome.unwrap()), ["charge", "ship", "thank"]);
     assert_eq!(world.calls("charge"), 1);
 }
 
-fn fan(
-    draft: Draft<Path, BoxError>,
-    world: &World,
-    names: [&'static str; 2],
-) -> Draft<Path, BoxError> {
-    let all = FanOut::new(|_: Path, paths: Vec<Path>| paths.concat());
-    let all =
-        names.into_iter().fold(all, |fan, name| fan.keyed_step(name, RETRY, world.node(name)));
-    let inner = Graph::new("inner").fan_out("f", all).edge("f", END).build().unwrap();
-    draft.nest("n", inner).edge("n", END)
-}
-
 #[tokio::test(start_paused = true)]
 async fn branches_of_graphs_within_are_held_to_the_same() {
-    let before: Draw = |draft, world| fan(draft, world, ["charge", "ship"]);
-    let after: Draw = |draft, world| fan(draft, world, ["pay", "ship"]);
-    let (outcome, world) = changed(before, after).await;
+    let graph = |world: &World, names: [&'static str; 2]| {
+        let all = FanOut::new(|_: Path, paths: Vec<Path>| paths.concat());
+        let branch = |fan: FanOut<_, _>, name| fan.keyed_step(name, RETRY, world.node(name));
+        let all = names.into_iter().fold(all, branch);
+        let inner = Graph::new("inner").fan_out("f", all).edge("f", END).build().unwrap();
+        Graph::new("order").nest("n", inner).edge("n", END).build().unwrap()
+    };
+    let before = |world: &World| graph(world, ["charge", "ship"]);
+    let (outcome, world) = changed(before, |world| graph(world, ["pay", "ship"])).await;
     assert_eq!(RunError::of(&**outcome.as_ref().unwrap_err()).unwrap().path(), "n/f/charge");
     assert_eq!(step_of(outcome), "charge");
     assert_eq!((world.calls("charge"), world.calls("pay")), (1, 0));
@@ -213,36 +170,23 @@ async fn steps_of_others_in_the_workflow_are_nobodys_business() {
         let layer = CheckpointLayer::new(journal.clone(), RETRY);
         layer.layer(world.node("other")).oneshot(Step::new("w", name, Path::new()))
     };
-    let graph = |draw: Draw| {
-        draw(Graph::new("order"), &world).build().unwrap().durable(journal.clone()).unwrap()
-    };
+    let graph = |names: &[&'static str]| chain(&world, names).durable(journal.clone()).unwrap();
     step("before").await.unwrap();
     world.set_down(&["ship"]);
-    graph(plain).oneshot(Run::new("w", Path::new())).await.unwrap_err();
+    graph(&["charge", "ship"]).oneshot(Run::new("w", Path::new())).await.unwrap_err();
     world.set_down(&[]);
     step("since").await.unwrap();
-    let more: Draw = |draft, world| {
-        draft
-            .keyed_step("charge", RETRY, world.node("charge"))
-            .keyed_step("pack", RETRY, world.node("pack"))
-            .keyed_step("ship", RETRY, world.node("ship"))
-            .edge("charge", "ship")
-            .edge("ship", "pack")
-            .edge("pack", END)
-    };
-    let path = graph(more).oneshot(Run::resume("w")).await.unwrap();
+    let path = graph(&["charge", "ship", "pack"]).oneshot(Run::resume("w")).await.unwrap();
     assert_eq!(words(&path), ["charge", "ship", "pack"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_has_ended_is_answered_whatever_became_of_the_graph() {
     let (store, world) = (MemoryStore::new(), World::default());
-    let graph = |draft: Draft<Path, BoxError>| {
-        draft.build().unwrap().durable(journal(&store, "one")).unwrap()
-    };
-    graph(plain(Graph::new("order"), &world)).oneshot(Run::new("w", Path::new())).await.unwrap();
-    let other = Graph::new("other").keyed_step("pay", RETRY, world.node("pay")).edge("pay", END);
-    let path = graph(other).oneshot(Run::resume("w")).await.unwrap();
+    let graph =
+        |names: &[&'static str]| chain(&world, names).durable(journal(&store, "one")).unwrap();
+    graph(&["charge", "ship"]).oneshot(Run::new("w", Path::new())).await.unwrap();
+    let path = graph(&["pay"]).oneshot(Run::resume("w")).await.unwrap();
     assert_eq!(words(&path), ["charge", "ship"]);
     assert_eq!(world.calls("pay"), 0);
 }
