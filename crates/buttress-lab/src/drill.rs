@@ -2,8 +2,8 @@
 //! compared: nothing that was acknowledged may be lost, and nothing be done twice.
 //!
 //! A batch of workflows is done by a child process against a tool in this one. The child dies by SIGKILL at
-//! a named point, or at any time; another takes its place, until all is done. The tool counts what it was
-//! asked and with which keys, and this process what it was told.
+//! a named point, or at any time, or the database server does; another takes its place, until all is done. The
+//! tool counts what it was asked and with which keys, and this process what it was told.
 
 mod batch;
 mod child;
