@@ -90,8 +90,8 @@ pub(crate) enum Command {
     },
     /// Explain a command, or the format of plans: `lab help plan`.
     Help {
-        /// `plan`, or a command.
-        topic: Option<String>,
+        /// `plan`, or a command, and one of its own: `lab help store resolve`.
+        topic: Vec<String>,
     },
 }
 

@@ -2,8 +2,8 @@
 //! compared: nothing that was acknowledged may be lost, and nothing be done twice.
 //!
 //! A batch of workflows is done by a child process against a tool in this one. The child dies by SIGKILL at
-//! a named point, or at any time; another takes its place, until all is done. The tool counts what it was
-//! asked and with which keys, and this process what it was told.
+//! a named point, or at any time, or the database server does; another takes its place, until all is done. The
+//! tool counts what it was asked and with which keys, and this process what it was told.
 
 mod batch;
 mod child;
@@ -149,7 +149,8 @@ pub async fn crash(settings: &Settings, stop: &Stop, mut progress: impl FnMut(u6
             let name = format!("{}-{mark:08x}-{batches}", settings.seed);
             let deaths = DEATHS.min(share - tally.kills);
             let cluster = settings.cluster.as_ref().filter(|_| matches!(at, At::Postgres(_)));
-            let mut batch = Batch::new(at, cluster, name);
+            let at = rolled(at, batches);
+            let mut batch = Batch::new(&at, cluster, name);
             let killed = |kills| progress(before + tally.kills + kills);
             let held = match batch.hold(deaths, &mut random, stop, killed).await {
                 Ok(()) => batch.settle().await,
@@ -163,6 +164,16 @@ pub async fn crash(settings: &Settings, stop: &Stop, mut progress: impl FnMut(u6
     }
     drilled.interrupted = stop.is_requested();
     drilled
+}
+
+/// The store of a batch: of files another every so often, since all of a file is checked whenever it is opened
+/// after a kill.
+fn rolled(at: &At, batch: u64) -> At {
+    const BATCHES: u64 = 50;
+    match at {
+        At::File(path) => At::File(path.with_extension(format!("{}.redb", batch / BATCHES))),
+        At::Postgres(_) => at.clone(),
+    }
 }
 
 /// What the child of a drill does: see [`crash`].

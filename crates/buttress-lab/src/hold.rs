@@ -1,6 +1,6 @@
 //! The commands of `lab drill`.
 
-use std::{env, error::Error, process::ExitCode};
+use std::{env, error::Error, fs, process::ExitCode};
 
 use buttress_lab::{
     drill::{self, Cluster, Drilled, Orders, SERVER, Settings},
@@ -74,10 +74,10 @@ async fn drill(
     let settings = Settings { kills, seed, stores, cluster };
     let drilled = drill::crash(&settings, stop, |done| bar.at(done)).await;
     drop(bar);
-    let file = drilled.stores.get("redb");
-    if file.is_some_and(|tally| !tally.is_well()) || drilled.failure.is_some() {
+    let files = fs::read_dir(place.path())?.count();
+    if files > 0 && !drilled.is_well() {
         place.disable_cleanup(true);
-        eprintln!("what was in the file is kept in {}", place.path().display());
+        eprintln!("what was in the files is kept in {}", place.path().display());
     }
     Ok(drilled)
 }

@@ -56,7 +56,7 @@ fn obey(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             };
             serve(port, plan.build(seed))
         }
-        Command::Help { topic } => help(topic.as_deref()),
+        Command::Help { topic } => help(&topic),
     }
 }
 
@@ -170,14 +170,16 @@ fn show(name: &str) -> Result<ExitCode, Box<dyn Error>> {
 
 const PLAN_PAGE: &str = include_str!("../docs/plan.md");
 
-fn help(topic: Option<&str>) -> Result<ExitCode, Box<dyn Error>> {
+fn help(topic: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     let mut lab = Cli::command();
+    lab.build();
     let text = match topic {
-        Some("plan") => PLAN_PAGE.to_owned(),
-        None => lab.render_long_help().to_string(),
-        Some(name) => {
-            lab.build();
-            let command = lab.find_subcommand_mut(name).ok_or_else(|| Unknown::topic(name))?;
+        [plan] if plan == "plan" => PLAN_PAGE.to_owned(),
+        names => {
+            let mut command = &mut lab;
+            for name in names {
+                command = command.find_subcommand_mut(name).ok_or_else(|| Unknown::topic(name))?;
+            }
             command.render_long_help().to_string()
         }
     };

@@ -100,6 +100,21 @@ fn ctrl_c_ends_it_with_the_table_so_far_and_leaves_nothing() {
 }
 
 #[test]
+fn a_drill_that_cannot_go_on_says_why() {
+    let place = tempfile::tempdir().unwrap();
+    let output = command(&["--store", "postgres", "--kills", "3", "--format", "json"])
+        .env("BUTTRESS_POSTGRES", "postgres://nobody:secret@127.0.0.1:1/none")
+        .env("TMPDIR", place.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let drilled: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let why = drilled["failure"].as_str().unwrap();
+    assert!(why.contains("127.0.0.1:1 cannot be reached") && !why.contains("secret"), "{why}");
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn without_a_server_it_says_what_to_do() {
     let output = Command::new(env!("CARGO_BIN_EXE_buttress-lab"))
         .args(["drill", "crash", "--kills", "1"])

@@ -75,6 +75,7 @@ fn wrong_plans_and_commands_are_refused() {
         &["redundant", "--requests", "10000001"],
         &["redundant", "--format", "xml"],
         &["help", "nope"],
+        &["help", "store", "nope"],
     ] {
         let refused = run(arguments);
         assert_eq!(refused.status.code(), Some(2), "{arguments:?}");
@@ -89,6 +90,7 @@ fn wrong_plans_and_commands_are_refused() {
 fn help_explains_commands_and_plans() {
     assert!(text(&run(&["help"]).stdout).contains("serve-tool"));
     assert!(text(&run(&["help", "run"]).stdout).contains("--over-http"));
+    assert!(text(&run(&["help", "store", "resolve"]).stdout).contains("--landed"));
     assert_eq!(text(&run(&["help", "plan"]).stdout), include_str!("../docs/plan.md"));
     assert!(text(&run(&["plans"]).stdout).contains("redundant"));
 }

@@ -235,3 +235,25 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledged_outcome_that_changes_or_is_asked_for_again_is_lost() {
+        let at = At::File("unused".into());
+        let mut batch = Batch::new(&at, None, "b".to_owned());
+        for line in ["told b-0 0 5", "doubt b-0 1", "told b-0 0 5"] {
+            batch.hear(line).expect("a child says so");
+        }
+        assert_eq!((batch.tally.acknowledged, batch.tally.in_doubt, batch.tally.lost), (1, 1, 0));
+        batch.hear("told b-0 0 6").expect("a child says so");
+        assert_eq!((batch.tally.acknowledged, batch.tally.lost), (1, 1));
+        assert!(batch.tally.breaches[0].contains("receipt: 6"), "{:?}", batch.tally.breaches);
+        assert!(!batch.tally.is_well());
+        for nonsense in ["", "told b-0 0", "told b-0 x 5", "done"] {
+            assert!(batch.hear(nonsense).is_err(), "{nonsense}");
+        }
+    }
+}
