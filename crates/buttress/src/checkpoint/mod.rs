@@ -52,10 +52,40 @@
 //! Steps that may be done twice are simply done again in all of these cases but the fifth. If two
 //! processes are at one, the result that is written first is the answer to both.
 //!
+//! The lease lasts beyond the call, until its [time](crate::store::Journal::ttl) is over: until then, 30 s by
+//! default, a side effect of the same workflow in another process is refused, or waits if
+//! [so it was set](CheckpointLayer::wait_in_flight).
+//!
+//! Steps alone do not end a workflow: it is remembered for 90 days after it was last written, by default
+//! ([`Retention`](crate::store::Retention)). Whoever is done with it may end it, and give the lease back:
+//!
+//! ```
+//! # use buttress::{CheckpointLayer, checkpoint::{Effects, InDoubt, Step}};
+//! # use buttress::store::{Journal, Life, MemoryStore, Store};
+//! # use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+//! # let journal = Journal::new(MemoryStore::new());
+//! # let pay = ServiceBuilder::new()
+//! #     .layer(CheckpointLayer::new(journal.clone(), Effects::SideEffect(InDoubt::Retry)))
+//! #     .service(service_fn(async |step: Step<u32>| Ok::<_, BoxError>(step.request)));
+//! pay.oneshot(Step::new("order-17", "charge", 1_200)).await?;
+//! let order = journal.workflow("order-17");
+//! journal.store().finish(&order, &journal.claim(&order, true)?).await?;
+//! # let summary = journal.store().summary(&order).await?.ok_or("it is there")?;
+//! # assert_eq!((summary.life, summary.held), (Life::Finished, None));
+//! # Ok(()) }
+//! ```
+//!
 //! # The idempotency key
 //! is made of the namespace, the workflow's lineage and the step: the same for every attempt, in every
 //! process; another after a fork. It is [placed](Keyed::place) in the request of every mode: for
 //! HTTP into the header `Idempotency-Key`.
+//!
+//! # Around an HTTP client
+//! The request says by a [`StepOf`] in its extensions which step it is. Responses are kept by `.codec(Http)`, with a
+//! body that was collected inside of the layer, and judged by `.classify(ByStatus)`, so that no 503 is kept. The
+//! example `checkpoint_http` is such a client, of hyper, in processes that are killed. A request of reqwest is made of
+//! one of `http` by `try_into()`, inside of the layer too.
 //!
 //! # What is recorded
 //!
