@@ -1,14 +1,14 @@
 //! What can be said without writing.
 
-use ::redb::{ReadTransaction, StorageError};
+use ::redb::StorageError;
 use buttress::store::{
-    Begin, Begun, Head, Now, StoreError, WorkflowId,
+    Begin, Begun, Head, Now, StoreError, Summary, WorkflowId,
     ledger::{self, Decided, Slot},
 };
 
 use super::{
     RedbStore, key,
-    rows::{Loaded, OPEN, Placed, Reading, open_head},
+    rows::{Loaded, OpenTable, Placed, Reading, open_head},
     trouble::Stop,
 };
 
@@ -72,18 +72,13 @@ impl RedbStore {
     /// Who of those that go on in a namespace is held by nobody, and was for longest not touched.
     pub(super) fn free(
         &self,
-        transaction: &ReadTransaction,
+        rows: &Reading,
+        open: &OpenTable,
         namespace: &str,
         now: Now,
     ) -> Result<Option<Head>, Stop> {
-        let (rows, open) = (Reading::open(transaction)?, transaction.open_table(OPEN)?);
-        let from = key::namespace(namespace);
-        let to = key::after(from.clone());
         let mut free: Option<Head> = None;
-        for row in open.range::<&[u8]>(from.as_slice()..to.as_slice())? {
-            let (at, _) = row?;
-            let Some((workflow, _)) = key::split(at.value()) else { continue };
-            let Some(head) = self.head(&rows, &workflow).transpose() else { continue };
+        for head in self.going(rows, open, namespace, None)? {
             let Some(head) = repaired(head)? else { continue };
             if ledger::claimable(&head, now)
                 && free.as_ref().is_none_or(|free| head.touched < free.touched)
@@ -94,6 +89,22 @@ impl RedbStore {
         Ok(free)
     }
 
+    /// The heads of those that go on in a namespace, as [`heads`](Self::heads).
+    pub(super) fn going<'r>(
+        &'r self,
+        rows: &'r Reading,
+        open: &'r OpenTable,
+        namespace: &str,
+        after: Option<&WorkflowId>,
+    ) -> Result<impl Iterator<Item = Result<Head, Stop>> + 'r, StorageError> {
+        let (from, to) = span(Some(namespace), after);
+        let range = open.range::<&[u8]>(from.as_slice()..to.as_slice())?;
+        Ok(range.filter_map(move |row| match row {
+            Ok((at, _)) => self.head(rows, &key::split(at.value())?.0).transpose(),
+            Err(error) => Some(Err(error.into())),
+        }))
+    }
+
     /// The heads of a range of keys, put together from what else is kept where they have rotten; of a
     /// workflow beyond repair, the error.
     pub(super) fn heads<'r>(
@@ -102,12 +113,7 @@ impl RedbStore {
         namespace: Option<&str>,
         after: Option<&WorkflowId>,
     ) -> Result<impl Iterator<Item = Result<Head, Stop>> + 'r, StorageError> {
-        let mut from = namespace.map(key::namespace).unwrap_or_default();
-        let to = key::after(from.clone());
-        if let Some(after) = after {
-            from = from.max(key::after(key::workflow(after)));
-        }
-        let to = to.max(from.clone());
+        let (from, to) = span(namespace, after);
         let range = rows.heads.range::<&[u8]>(from.as_slice()..to.as_slice())?;
         Ok(range.filter_map(move |row| {
             let (at, bytes) = match row {
@@ -122,6 +128,34 @@ impl RedbStore {
             }
         }))
     }
+}
+
+/// The keys of a namespace, or of all, after a workflow.
+fn span(namespace: Option<&str>, after: Option<&WorkflowId>) -> (Vec<u8>, Vec<u8>) {
+    let mut from = namespace.map(key::namespace).unwrap_or_default();
+    let to = key::after(from.clone());
+    if let Some(after) = after {
+        from = from.max(key::after(key::workflow(after)));
+    }
+    let to = to.max(from.clone());
+    (from, to)
+}
+
+/// A page of workflows.
+pub(super) fn page(
+    heads: impl Iterator<Item = Result<Head, Stop>>,
+    most: usize,
+    now: Now,
+) -> Result<Vec<Summary>, Stop> {
+    let summary = |head| match head {
+        Ok(head) => Ok(Summary::of(&head, now)),
+        // It is there, though nothing else is known: looking at it tells why.
+        Err(Stop::Refused(StoreError::Corrupt { workflow, .. })) => {
+            Ok(Summary::of(&Head::new(workflow, 0, false), now))
+        }
+        Err(stop) => Err(stop),
+    };
+    heads.take(most).map(summary).collect()
 }
 
 /// A head, `None` of a workflow beyond repair: one is no reason to leave the others.

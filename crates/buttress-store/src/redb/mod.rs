@@ -30,7 +30,7 @@ use buttress::store::{Now, StoreError};
 
 use self::{
     clock::Clock,
-    rows::Reading,
+    rows::{OPEN, OpenTable, Reading},
     trouble::Stop,
     writer::{Call, Shared, View},
 };
@@ -128,6 +128,17 @@ impl RedbStore {
         read: impl FnOnce(&Reading) -> Result<T, Stop> + Send,
     ) -> Result<T, StoreError> {
         self.snapshot(|transaction| read(&Reading::open(transaction)?)).await
+    }
+
+    /// The same, with the list of what goes on.
+    async fn read_open<T>(
+        &self,
+        read: impl FnOnce(&Reading, &OpenTable) -> Result<T, Stop> + Send,
+    ) -> Result<T, StoreError> {
+        let read = |transaction: &ReadTransaction| {
+            read(&Reading::open(transaction)?, &transaction.open_table(OPEN)?)
+        };
+        self.snapshot(read).await
     }
 
     async fn snapshot<T>(

@@ -48,6 +48,9 @@ pub(super) struct Rows<T> {
 
 pub(super) type Reading = Rows<ReadOnlyTable<Bytes, Bytes>>;
 
+/// The workflows that go on.
+pub(super) type OpenTable = ReadOnlyTable<Bytes, Bytes>;
+
 /// All tables, to be written.
 pub(super) struct Writing<'t> {
     rows: Rows<Table<'t, Bytes, Bytes>>,

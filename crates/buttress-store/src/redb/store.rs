@@ -8,7 +8,12 @@ use buttress::store::{
     WorkflowId, ledger,
 };
 
-use super::{RedbStore, look::repaired, sound::sound, trouble::Stop};
+use super::{
+    RedbStore,
+    look::{page, repaired},
+    sound::sound,
+    trouble::Stop,
+};
 
 fn missing(workflow: &WorkflowId, version: Option<u64>) -> StoreError {
     StoreError::NotFound { workflow: workflow.clone(), version }
@@ -66,7 +71,7 @@ impl Store for RedbStore {
             loop {
                 let now = self.now();
                 let free =
-                    self.snapshot(|transaction| self.free(transaction, namespace, now)).await?;
+                    self.read_open(|rows, open| self.free(rows, open, namespace, now)).await?;
                 let Some(Head { workflow, .. }) = free else { return Ok(None) };
                 let owner = owner.clone();
                 let lease = self.write(0, move |view| {
@@ -211,21 +216,20 @@ impl Store for RedbStore {
     ) -> Pending<'a, Vec<Summary>> {
         Box::pin(async move {
             let now = self.now();
-            self.read(|rows| {
-                let heads = self.heads(rows, namespace, after)?;
-                heads
-                    .take(most)
-                    .map(|head| match head {
-                        Ok(head) => Ok(Summary::of(&head, now)),
-                        // It is there, though nothing else is known: looking at it tells why.
-                        Err(Stop::Refused(StoreError::Corrupt { workflow, .. })) => {
-                            Ok(Summary::of(&Head::new(workflow, 0, false), now))
-                        }
-                        Err(stop) => Err(stop),
-                    })
-                    .collect()
-            })
-            .await
+            self.read(|rows| page(self.heads(rows, namespace, after)?, most, now)).await
+        })
+    }
+
+    fn unfinished<'a>(
+        &'a self,
+        namespace: &'a str,
+        after: Option<&'a WorkflowId>,
+        most: usize,
+    ) -> Pending<'a, Vec<Summary>> {
+        Box::pin(async move {
+            let now = self.now();
+            self.read_open(|rows, open| page(self.going(rows, open, namespace, after)?, most, now))
+                .await
         })
     }
 
