@@ -76,6 +76,65 @@ async fn what_was_acknowledged_outlives_the_server() {
     }
 }
 
+/// The server ends all its sessions and recovers when one of its processes dies, as when memory runs out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_loses_a_process_is_used_again_when_it_has_recovered() {
+    let cluster = Cluster::start();
+    let scratch = Scratch::on(cluster.url.clone());
+    let store = scratch.store().await;
+    let id = workflow("a");
+    let admin = client(&cluster.url).await;
+    let mut acknowledged = Vec::new();
+    for round in 0..3 {
+        let pids = "SELECT pid FROM pg_stat_activity WHERE application_name = 'buttress'";
+        let pid: Option<i32> = match admin.query(pids, &[]).await {
+            Ok(rows) => rows.first().map(|row| row.get(0)),
+            // This session was ended with the others.
+            Err(_) => client(&cluster.url)
+                .await
+                .query(pids, &[])
+                .await
+                .unwrap()
+                .first()
+                .map(|row| row.get(0)),
+        };
+        if let Some(pid) = pid {
+            let killed =
+                std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+            assert!(killed.unwrap().success());
+        }
+        let step = Begin { step: times("step", round), ..begin(&id, "step", take("me")) };
+        let record = loop {
+            let begun = match store.begin(&step).await {
+                Ok(Begun::Completed { record }) => break record,
+                Ok(Begun::Pending { record, .. }) => {
+                    store.begin(&Begin { restart: Some(record.version), ..step.clone() }).await
+                }
+                begun => begun,
+            };
+            let done = match begun {
+                Ok(begun) => store.complete(&fresh(begun), Entry::done(payload("x"))).await,
+                Err(error) => Err(error),
+            };
+            match done {
+                Ok(settled) => break settled.record,
+                Err(error) => assert!(unreachable(&error), "{error:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        acknowledged.push((step, record));
+    }
+    for (step, record) in acknowledged {
+        let begun = store.begin(&step).await.unwrap();
+        assert!(
+            matches!(&begun, Begun::Completed { record: kept } if *kept == record),
+            "{begun:?}"
+        );
+    }
+    assert_eq!(store.verify(&id).await.unwrap().findings, []);
+    assert_eq!(store.summary(&id).await.unwrap().unwrap().pending, 0);
+}
+
 /// Without the override the server would forget what it had not written yet when it is killed.
 #[tokio::test]
 async fn a_setting_that_answers_before_the_disk_is_overridden() {
