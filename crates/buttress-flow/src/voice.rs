@@ -24,9 +24,9 @@ impl Voice {
         self.observe.clone()
     }
 
-    /// Tells something of a step or a participant.
-    pub(crate) fn tell(&self, name: &str, event: Event) {
-        let teller = Teller { pattern: self.pattern, name };
+    /// Tells something of a step or a participant, in a workflow.
+    pub(crate) fn tell(&self, name: &str, workflow: &str, event: Event) {
+        let teller = Teller { pattern: self.pattern, name, workflow };
         match &self.observe {
             Some(observe) => observe.event(teller, &event),
             None => Tracing.event(teller, &event),

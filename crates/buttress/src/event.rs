@@ -421,6 +421,8 @@ pub struct Teller<'a> {
     pub pattern: &'static str,
     /// The name given to the layer, empty if none was; of a worker the workflow.
     pub name: &'a str,
+    /// The workflow that the event is about, empty if it is about none.
+    pub workflow: &'a str,
 }
 
 /// Listens to the events of layers.

@@ -127,20 +127,24 @@ impl Bench {
             };
             if let Some(ended) = ended {
                 if must == Must::Succeed && !matches!(ended, Ended::Interrupted(_)) {
-                    self.voice.tell(&step.name, Event::Stuck { attempts });
+                    self.voice.tell(&step.name, &self.id, Event::Stuck { attempts });
                 }
                 return (attempts, ended);
             }
-            self.voice.tell(&step.name, Event::Failed { attempt: attempts, verdict });
+            self.voice.tell(&step.name, &self.id, Event::Failed { attempt: attempts, verdict });
             let asked = verdict.retry_after;
             if let Some(delay) = self.patience.pause(attempts, &mut previous, asked) {
-                self.voice.tell(&step.name, Event::Retrying { attempt: attempts + 1, delay });
+                self.voice.tell(
+                    &step.name,
+                    &self.id,
+                    Event::Retrying { attempt: attempts + 1, delay },
+                );
                 sleep(delay).await;
                 continue;
             }
             let ended = match must {
                 Must::Succeed => {
-                    self.voice.tell(&step.name, Event::Stuck { attempts });
+                    self.voice.tell(&step.name, &self.id, Event::Stuck { attempts });
                     Ended::Failed(error.to_string())
                 }
                 Must::Decide => self.given_up(&step, error.to_string()).await,

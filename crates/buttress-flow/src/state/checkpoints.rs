@@ -153,7 +153,11 @@ impl<T> Checkpoints<T> {
     }
 
     pub(super) fn tell(&self, event: Event) {
-        let teller = Teller { pattern: "state", name: &self.subject.workflow };
+        let teller = Teller {
+            pattern: "state",
+            name: &self.subject.workflow,
+            workflow: &self.subject.workflow,
+        };
         self.observe.event(teller, &event);
     }
 }

@@ -56,13 +56,13 @@ impl<P> Desk<P> {
         let Some(target) = self.target else {
             return Err("no such participant is known here".into());
         };
-        let (verdict, error) = match timeout(within, target.oneshot(Transaction { id, ask })).await
-        {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => (error.verdict(), whole(&*error)),
-            Err(_) => (Verdict::transient(), format!("no answer within {within:?}")),
-        };
-        self.manners.voice.tell(&self.name, Event::Failed { attempt, verdict });
+        let (verdict, error) =
+            match timeout(within, target.oneshot(Transaction { id: id.clone(), ask })).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => (error.verdict(), whole(&*error)),
+                Err(_) => (Verdict::transient(), format!("no answer within {within:?}")),
+            };
+        self.manners.voice.tell(&self.name, &id, Event::Failed { attempt, verdict });
         Err(error)
     }
 
@@ -82,7 +82,7 @@ impl<P> Desk<P> {
                     Some(done) => {
                         if done != decision {
                             let commit = decision == Decision::Commit;
-                            manners.voice.tell(name, Event::Mixed { commit });
+                            manners.voice.tell(name, &id, Event::Mixed { commit });
                         }
                         let error = why.or(last);
                         return Delivery { attempts, acknowledged: Some(done), error };
@@ -92,10 +92,10 @@ impl<P> Desk<P> {
                 Err(error) => error,
             };
             let Some(delay) = manners.patience.pause(attempts, &mut previous, None) else {
-                manners.voice.tell(name, Event::Stuck { attempts });
+                manners.voice.tell(name, &id, Event::Stuck { attempts });
                 return Delivery { attempts, acknowledged: None, error: Some(error) };
             };
-            manners.voice.tell(name, Event::Retrying { attempt: attempts + 1, delay });
+            manners.voice.tell(name, &id, Event::Retrying { attempt: attempts + 1, delay });
             sleep(delay).await;
             last = Some(error);
         }

@@ -222,7 +222,11 @@ impl<P: Send + 'static> Drive<P> {
             // Another coordinator has it, and brings it to its end.
             News::Lost(error) => {
                 if let StoreError::Fenced { epoch, .. } = error {
-                    self.manners.voice.tell(&self.report.id, Fact::Fenced { epoch });
+                    self.manners.voice.tell(
+                        &self.report.id,
+                        &self.report.id,
+                        Fact::Fenced { epoch },
+                    );
                 }
                 self.under_way.clear();
                 self.hold = None;

@@ -50,7 +50,8 @@ impl Settings {
 
     pub(super) fn tell(&self, workflow: &WorkflowId, event: Event) {
         let name = workflow.to_string();
-        self.observe.event(Teller { pattern: "worker", name: &name }, &event);
+        self.observe
+            .event(Teller { pattern: "worker", name: &name, workflow: &workflow.workflow }, &event);
     }
 
     /// A name that no other lease was taken under, here or by a process before that had our name: whatever

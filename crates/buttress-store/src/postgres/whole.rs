@@ -184,7 +184,7 @@ impl Shared {
 
     /// Tells that the head of a workflow is damaged.
     pub(super) fn tell_damage(&self, workflow: &WorkflowId) {
-        let teller = Teller { pattern: "store", name: &workflow.workflow };
+        let teller = Teller { pattern: "store", name: "", workflow: &workflow.workflow };
         self.observe.event(teller, &Event::Damaged { version: 0 });
     }
 }

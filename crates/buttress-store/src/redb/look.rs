@@ -64,7 +64,7 @@ impl RedbStore {
     pub(super) fn head(&self, rows: &Reading, workflow: &WorkflowId) -> Result<Option<Head>, Stop> {
         let loaded = rows.head(workflow, self.now(), self.next())?;
         if loaded.rebuilt {
-            self.open.shared.tell_damage(0);
+            self.open.shared.tell_damage(Some(workflow), 0);
         }
         Ok(loaded.head)
     }

@@ -186,7 +186,9 @@ impl Options {
             epoch: AtomicU64::new(0),
             boot: AtomicU64::new(0),
         });
-        found.into_iter().for_each(|version| shared.tell_damage(version));
+        for (workflow, version) in found {
+            shared.tell_damage(workflow.as_ref(), version);
+        }
         let path = &*shared.file.name;
         let started = catch_unwind(AssertUnwindSafe(|| start::start(&shared)));
         let meta = match started {

@@ -1,7 +1,7 @@
 //! A damaged file is replaced by one that has what is intact, and kept beside it.
 
 use std::{
-    fs, io,
+    fs, io, iter,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -11,7 +11,7 @@ use buttress::store::StoreError;
 
 use super::{
     overlay::Overlay,
-    scrub::Scrubbed,
+    scrub::{Damaged, Scrubbed},
     trouble::{self, Stop},
 };
 
@@ -19,7 +19,7 @@ use super::{
 /// `.damaged`. Returns what was found, or why the old one was left where it is.
 ///
 /// The damaged file is not written to: redb would trust what it reads there.
-pub(super) fn rescue(path: &Path) -> Result<Vec<u64>, StoreError> {
+pub(super) fn rescue(path: &Path) -> Result<Vec<Damaged>, StoreError> {
     let name = path.display().to_string();
     let failed = |error: io::Error| trouble::io_error(&name, "rescue", error);
     let file = fs::OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
@@ -36,7 +36,8 @@ pub(super) fn rescue(path: &Path) -> Result<Vec<u64>, StoreError> {
         let _ = fs::remove_file(&anew);
         return Err(stop.tell(&name));
     }
-    Ok(scrubbed.found)
+    // The file itself, and then what is in it.
+    Ok(iter::once((None, 0)).chain(scrubbed.found).collect())
 }
 
 fn read(file: fs::File, name: &str) -> Result<Scrubbed, StoreError> {

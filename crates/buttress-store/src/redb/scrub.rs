@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use ::redb::{ReadTransaction, ReadableTable, StorageError, TableHandle as _, WriteTransaction};
-use buttress::store::{Head, Life, Record, ledger::Newest};
+use buttress::store::{Head, Life, Record, WorkflowId, ledger::Newest};
 
 use super::{
     key,
@@ -20,6 +20,13 @@ use super::{
 
 type Table = BTreeMap<Vec<u8>, Vec<u8>>;
 
+/// The workflow and version of a damaged record; 0 for each other thing that was not where, or what, it should be.
+pub(super) type Damaged = (Option<WorkflowId>, u64);
+
+fn damaged(at: &[u8], version: u64) -> Damaged {
+    (key::split(at).map(|(workflow, _)| workflow), version)
+}
+
 /// The tables of a store, with everything in its place.
 pub(super) struct Scrubbed {
     meta: Option<Meta>,
@@ -27,8 +34,8 @@ pub(super) struct Scrubbed {
     births: Table,
     records: Table,
     steps: Table,
-    /// The versions of damaged records, and 0 for each other thing that was not where, or what, it should be.
-    pub(super) found: Vec<u64>,
+    /// What was not as it should be.
+    pub(super) found: Vec<Damaged>,
 }
 
 impl Scrubbed {
@@ -143,22 +150,22 @@ fn placed(
     table
 }
 
-fn heads(rows: Vec<(Vec<u8>, Vec<u8>)>, found: &mut Vec<u64>) -> Table {
+fn heads(rows: Vec<(Vec<u8>, Vec<u8>)>, found: &mut Vec<Damaged>) -> Table {
     let own = |bytes: &[u8]| Head::open(bytes).ok().map(|head| key::workflow(&head.workflow));
-    placed(rows, own, |_| found.push(0))
+    placed(rows, own, |at| found.push(damaged(at, 0)))
 }
 
-fn records(rows: Vec<(Vec<u8>, Vec<u8>)>, found: &mut Vec<u64>) -> Table {
+fn records(rows: Vec<(Vec<u8>, Vec<u8>)>, found: &mut Vec<Damaged>) -> Table {
     let own = |bytes: &[u8]| {
         let record = Record::open(bytes).ok()?;
         Some(key::record(key::workflow(&record.workflow), record.version))
     };
     let version = |at: &[u8]| at.last_chunk::<8>().map_or(0, |at| u64::from_be_bytes(*at));
-    placed(rows, own, |at| found.push(version(at)))
+    placed(rows, own, |at| found.push(damaged(at, version(at))))
 }
 
 /// Pointers to the newest record of each step: those that are sound, and one for each step that lacks it.
-fn pointers(steps: Vec<(Vec<u8>, Vec<u8>)>, records: &Table, found: &mut Vec<u64>) -> Table {
+fn pointers(steps: Vec<(Vec<u8>, Vec<u8>)>, records: &Table, found: &mut Vec<Damaged>) -> Table {
     let mut newest: BTreeMap<Vec<u8>, Newest> = BTreeMap::new();
     for record in records.values().filter_map(|bytes| Record::open(bytes).ok()) {
         let at = key::step(key::workflow(&record.workflow), &record.step);
@@ -175,13 +182,13 @@ fn pointers(steps: Vec<(Vec<u8>, Vec<u8>)>, records: &Table, found: &mut Vec<u64
             Some(_) => {}
             // It may be that of a step whose record has rotten: then it says that there was one.
             None => {
-                found.push(0);
+                found.push(damaged(&at, 0));
                 table.insert(at, pointer);
             }
         }
     }
     for (at, newest) in newest {
-        found.push(0);
+        found.push(damaged(&at, 0));
         let pointer = seal_pointer(newest, &at).to_vec();
         table.insert(at, pointer);
     }
@@ -189,14 +196,18 @@ fn pointers(steps: Vec<(Vec<u8>, Vec<u8>)>, records: &Table, found: &mut Vec<u64
 }
 
 /// Births, and for a head whose own is lost the head itself.
-fn heads_of_births(rows: Vec<(Vec<u8>, Vec<u8>)>, heads: &Table, found: &mut Vec<u64>) -> Table {
+fn heads_of_births(
+    rows: Vec<(Vec<u8>, Vec<u8>)>,
+    heads: &Table,
+    found: &mut Vec<Damaged>,
+) -> Table {
     let mut births = self::heads(rows, found);
     for (at, head) in heads {
         let sound = births.get(at).is_some_and(|birth| Head::open(birth).is_ok());
         if let (false, Ok(head)) = (sound, Head::open(head))
             && head.life != Life::Deleted
         {
-            found.push(0);
+            found.push(damaged(at, 0));
             births.insert(at.clone(), head.seal());
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn start(shared: &Shared) -> Result<Meta, Stop> {
     let mut meta = match rows::meta(&rows.meta)? {
         Some(Ok(meta)) if meta.epoch > 0 || rows.heads.is_empty()? => meta,
         _ => {
-            shared.tell_damage(0);
+            shared.tell_damage(None, 0);
             // Whatever layout it had: what can be told is told anew.
             Meta { layout: 1, epoch: highest(&rows)?.saturating_add(LEAP) }
         }

@@ -83,8 +83,9 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Tells that a version is damaged, or something else (0) was.
-    pub(super) fn tell_damage(&self, version: u64) {
-        let teller = Teller { pattern: "store", name: &self.file.name };
+    pub(super) fn tell_damage(&self, workflow: Option<&WorkflowId>, version: u64) {
+        let workflow = workflow.map_or("", |workflow| &*workflow.workflow);
+        let teller = Teller { pattern: "store", name: &self.file.name, workflow };
         self.observe.event(teller, &Event::Damaged { version });
     }
 
@@ -161,7 +162,7 @@ impl View<'_, '_> {
         let loaded = self.rows.head(workflow, now, self.meta.next())?;
         if let (true, Some(head)) = (loaded.rebuilt, &loaded.head) {
             self.put(head, false)?;
-            self.shared.tell_damage(0);
+            self.shared.tell_damage(Some(workflow), 0);
         }
         Ok(loaded.head)
     }
@@ -173,7 +174,7 @@ impl View<'_, '_> {
                 let prefix = super::key::workflow(workflow);
                 self.rows.point(&prefix, step, Newest::of(record))?;
             }
-            self.shared.tell_damage(0);
+            self.shared.tell_damage(Some(workflow), 0);
         }
         Ok(placed.slot)
     }
@@ -296,7 +297,7 @@ pub(super) fn load(shared: &Shared, rows: &Writing<'_>) -> Result<Meta, Stop> {
     match rows::meta(&rows.meta)? {
         Some(Ok(meta)) => Ok(meta),
         Some(Err(_)) | None => {
-            shared.tell_damage(0);
+            shared.tell_damage(None, 0);
             let epoch = shared.epoch.load(Ordering::Acquire).saturating_add(LEAP);
             Ok(Meta { epoch, ..Meta::NEW })
         }

@@ -83,7 +83,8 @@ impl<K, C, N, P> CheckpointLayer<K, C, N, P> {
     {
         let replayed = self.replay(record);
         if matches!(replayed, Ok(_) | Err(Halt::Failed { .. })) {
-            self.voice.tell(Event::Replayed { version: record.version });
+            self.voice
+                .tell_of(&record.workflow.workflow, Event::Replayed { version: record.version });
         }
         match replayed {
             Ok(response) => End::Outcome(Ok(response)),
@@ -109,10 +110,11 @@ impl<K, C, N, P> CheckpointLayer<K, C, N, P> {
                 if ours || (keep, record.status) == (Keep::Withdrawal, Status::Withdrawn) =>
             {
                 let (attempt, version) = (ticket.attempt, record.version);
-                self.voice.tell(match keep {
+                let event = match keep {
                     Keep::Withdrawal => Event::Withdrawn { attempt, version },
                     _ => Event::Recorded { attempt, version },
-                });
+                };
+                self.voice.tell_of(&ticket.workflow.workflow, event);
                 End::Outcome(outcome)
             }
             Ok(Settled { record, .. }) => self.answer(&record),
@@ -133,21 +135,21 @@ impl<K, C, N, P> CheckpointLayer<K, C, N, P> {
 
     /// Tells that the lease is lost if it is, and says so.
     pub(super) fn tell_fenced(&self, error: &StoreError) -> bool {
-        let StoreError::Fenced { epoch, .. } = *error else { return false };
-        self.voice.tell(Event::Fenced { epoch });
+        let StoreError::Fenced { workflow, epoch } = error else { return false };
+        self.voice.tell_of(&workflow.workflow, Event::Fenced { epoch: *epoch });
         true
     }
 
-    pub(super) fn refuse<E: FromRejection>(&self, halt: Halt) -> E {
+    pub(super) fn refuse<E: FromRejection>(&self, workflow: &str, halt: Halt) -> E {
         match &halt {
             Halt::Store(error) => {
                 self.tell_fenced(error);
             }
             Halt::InFlight { .. } | Halt::Within { .. } => {
-                self.voice.tell(Event::Rejected { retry_after: None });
+                self.voice.tell_of(workflow, Event::Rejected { retry_after: None });
             }
             Halt::Held { retry_after, .. } => {
-                self.voice.tell(Event::Rejected { retry_after: Some(*retry_after) });
+                self.voice.tell_of(workflow, Event::Rejected { retry_after: Some(*retry_after) });
             }
             _ => {}
         }

@@ -162,7 +162,11 @@ where
             match ready!(turn) {
                 Ok(stage) => self.as_mut().project().stage.set(stage),
                 Err(End::Outcome(outcome)) => break outcome,
-                Err(End::Halt(halt)) => break Err(self.layer.refuse(halt)),
+                Err(End::Halt(halt)) => {
+                    let workflow =
+                        self.begin.as_ref().map_or("", |begin| &*begin.workflow.workflow);
+                    break Err(self.layer.refuse(workflow, halt));
+                }
             }
         };
         let mut this = self.project();

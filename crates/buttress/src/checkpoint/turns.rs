@@ -109,10 +109,11 @@ where
         let this = self.project();
         let layer = &**this.layer;
         if let Some(version) = ticket.damaged {
-            layer.voice.tell(Event::Damaged { version });
+            layer.voice.tell_of(&ticket.workflow.workflow, Event::Damaged { version });
         }
         if let Some(version) = ticket.intent {
-            layer.voice.tell(Event::Intended { attempt: ticket.attempt, version });
+            let event = Event::Intended { attempt: ticket.attempt, version };
+            layer.voice.tell_of(&ticket.workflow.workflow, event);
         }
         let ticket = this.ticket.insert(ticket);
         match &*this.outcome {
@@ -129,8 +130,9 @@ where
 
     fn doubt(mut self: Pin<&mut Self>, doubt: Doubt) -> Next<S, Req, P> {
         let this = self.as_mut().project();
-        if doubt.attempt == 0 {
-            this.layer.voice.tell(Event::Damaged { version: doubt.version });
+        if let (0, Ok(begin)) = (doubt.attempt, &*this.begin) {
+            let event = Event::Damaged { version: doubt.version };
+            this.layer.voice.tell_of(&begin.workflow.workflow, event);
         }
         let request = this.request.as_ref();
         match request.and_then(|request| this.layer.probe.ask(request, doubt.key)) {
@@ -155,7 +157,7 @@ where
         };
         let Doubt { version, attempt, .. } = doubt;
         let resolution = resolve(rule, world.as_ref());
-        layer.voice.tell(Event::InDoubt { attempt, resolution });
+        layer.voice.tell_of(&begin.workflow.workflow, Event::InDoubt { attempt, resolution });
         begin.restart = Some(version);
         *this.sole = resolution == Resolution::Absent;
         *this.outcome = None;

@@ -6,7 +6,7 @@ use super::{Event, Observe, Teller};
 
 /// Writes events to `tracing`: the default.
 ///
-/// Target `buttress`, fields `pattern`, `name`, `event` and, where they apply, `attempt`, `tier`,
+/// Target `buttress`, fields `pattern`, `name`, `event` and, where they apply, `workflow`, `attempt`, `tier`,
 /// `replica`, `kind`, `delay` (seconds), `state`, `from`, `to`, `healthy`, `of` and `why`; of votes
 /// `needed`, `agree`, `dissent` and `failed`; of steps and leaders `version`, `epoch` and `resolution`.
 /// Circuits that open, levels and rosters that become worse, steps in doubt or stuck, transactions with
@@ -17,11 +17,12 @@ use super::{Event, Observe, Teller};
 pub struct Tracing;
 
 impl Observe for Tracing {
-    fn event(&self, Teller { pattern, name }: Teller<'_>, event: &Event) {
+    fn event(&self, Teller { pattern, name, workflow }: Teller<'_>, event: &Event) {
+        let workflow = Some(workflow).filter(|workflow| !workflow.is_empty());
         macro_rules! tell {
             ($level:ident, $what:expr $(, $field:ident = $value:expr)*) => {
                 tracing::event!(
-                    target: "buttress", tracing::Level::$level, pattern, name, event = $what $(, $field = $value)*
+                    target: "buttress", tracing::Level::$level, pattern, name, workflow, event = $what $(, $field = $value)*
                 )
             };
         }

@@ -95,11 +95,17 @@ impl Voice {
 
     #[cold]
     pub(crate) fn tell(&self, event: Event) {
+        self.tell_of("", event);
+    }
+
+    /// Tells something of a workflow.
+    #[cold]
+    pub(crate) fn tell_of(&self, workflow: &str, event: Event) {
         let pattern = self.pattern.as_str();
         let Some(own) = &self.own else {
-            return Tracing.event(Teller { pattern, name: "" }, &event);
+            return Tracing.event(Teller { pattern, name: "", workflow }, &event);
         };
-        let teller = Teller { pattern, name: own.name.as_str() };
+        let teller = Teller { pattern, name: own.name.as_str(), workflow };
         match &own.observe {
             Some(observe) => observe.event(teller, &event),
             None => Tracing.event(teller, &event),
