@@ -33,9 +33,9 @@ fn allowed(subject: &Subject) -> u64 {
         // The store's futures, each in one that owns its question; the record, and what it is kept
         // by; the place in the list of running steps. Beyond that nodes of maps, and
         // the list of versions that go.
-        ("checkpoint", "buttress replay") => 9 * CALLS,
-        ("checkpoint", "buttress reading") => 16 * CALLS + CALLS / 20,
-        ("checkpoint", "buttress side effect") => 24 * CALLS + CALLS / 2,
+        ("checkpoint", "buttress replay") => 8 * CALLS,
+        ("checkpoint", "buttress reading") => 15 * CALLS + CALLS / 20,
+        ("checkpoint", "buttress side effect") => 26 * CALLS + CALLS / 2,
         // The calls of three members, and their answers.
         ("degrade", "buttress") => 4 * CALLS,
         // The future of each member that is asked, and nothing for the vote.

@@ -134,9 +134,15 @@ impl<'a> Batch<'a> {
         if status.success() {
             return Ok(Ended { finished: true, killed: crashed });
         }
-        let killed = status.signal() == Some(Signal::KILL.as_raw());
-        if killed && death.is_some_and(|death| death.point != Point::Server) {
-            return Ok(Ended { finished: false, killed: true });
+        match status.signal().and_then(Signal::from_named_raw) {
+            Some(Signal::KILL) if death.is_some_and(|death| death.point != Point::Server) => {
+                return Ok(Ended { finished: false, killed: true });
+            }
+            // Meant for us, and it came before the process was in a group of its own.
+            Some(Signal::INT | Signal::TERM | Signal::HUP) => {
+                return Ok(Ended { finished: false, killed: false });
+            }
+            _ => {}
         }
         let mut words = String::new();
         if let Some(mut stderr) = child.stderr.take() {

@@ -4,7 +4,7 @@ use std::{num::NonZeroU64, time::Duration};
 
 /// How much is kept.
 ///
-/// Versions are dropped as new ones are written; workflows when the store is [pruned](Store::prune). The newest
+/// Versions are dropped as new ones are written; workflows when the store is [pruned](super::Store::prune). The newest
 /// record of every step stays as long as its workflow, so what was done is never done again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {

@@ -9,7 +9,7 @@ use super::{Damage, Head, Life, Now, Sealed, WorkflowId};
 pub struct Found {
     /// The record.
     pub record: Sealed,
-    /// The version that is kept as the newest, damaged or not: what [`Append::expect`] is compared with.
+    /// The version that is kept as the newest, damaged or not: what [`Append::expect`](super::Append::expect) is compared with.
     pub newest: u64,
     /// Newer versions that are damaged, newest first.
     pub skipped: Vec<Finding>,
