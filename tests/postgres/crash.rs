@@ -2,6 +2,7 @@
 
 use buttress::store::TroubleKind;
 use tokio::task::JoinSet;
+use tokio_postgres::NoTls;
 
 use super::*;
 use crate::support::postgres::Cluster;
@@ -76,6 +77,26 @@ async fn what_was_acknowledged_outlives_the_server() {
     }
 }
 
+/// Kills the process of a session of the store, if there is one, and waits until the server ends all others for it.
+async fn kill_a_session(url: &str) {
+    let pids = "SELECT pid FROM pg_stat_activity WHERE application_name = 'buttress'";
+    loop {
+        // It may not have recovered from the last time.
+        if let Ok((client, connection)) = tokio_postgres::connect(url, NoTls).await {
+            let ended = tokio::spawn(connection);
+            if let Ok(rows) = client.query(pids, &[]).await {
+                let Some(row) = rows.first() else { return };
+                let pid = row.get::<_, i32>(0).to_string();
+                let killed = std::process::Command::new("kill").args(["-KILL", &pid]).status();
+                assert!(killed.unwrap().success());
+                let _ = ended.await.unwrap();
+                return;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// The server ends all its sessions and recovers when one of its processes dies, as when memory runs out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_loses_a_process_is_used_again_when_it_has_recovered() {
@@ -83,26 +104,9 @@ async fn a_server_that_loses_a_process_is_used_again_when_it_has_recovered() {
     let scratch = Scratch::on(cluster.url.clone());
     let store = scratch.store().await;
     let id = workflow("a");
-    let admin = client(&cluster.url).await;
     let mut acknowledged = Vec::new();
     for round in 0..3 {
-        let pids = "SELECT pid FROM pg_stat_activity WHERE application_name = 'buttress'";
-        let pid: Option<i32> = match admin.query(pids, &[]).await {
-            Ok(rows) => rows.first().map(|row| row.get(0)),
-            // This session was ended with the others.
-            Err(_) => client(&cluster.url)
-                .await
-                .query(pids, &[])
-                .await
-                .unwrap()
-                .first()
-                .map(|row| row.get(0)),
-        };
-        if let Some(pid) = pid {
-            let killed =
-                std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
-            assert!(killed.unwrap().success());
-        }
+        kill_a_session(&cluster.url).await;
         let step = Begin { step: times("step", round), ..begin(&id, "step", take("me")) };
         let record = loop {
             let begun = match store.begin(&step).await {

@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -302,17 +302,18 @@ async fn the_damaged_file_is_kept_and_the_new_one_is_sound() {
     let places = found(&damaged, &Record::seal(record).0);
     places.into_iter().step_by(100).for_each(|at| damaged[at] ^= 1);
     fs::write(&path, &damaged).expect("writable");
-    let versions = Arc::new(AtomicUsize::new(0));
-    let heard = versions.clone();
-    let observe = move |_: Teller<'_>, event: &Event| {
-        assert_eq!(*event, Event::Damaged { version: 2 });
-        heard.fetch_add(1, Ordering::SeqCst);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = told.clone();
+    let observe = move |teller: Teller<'_>, event: &Event| {
+        heard.lock().expect("nobody panics").push((teller.workflow.to_owned(), *event));
     };
     let options = Options::new().observe(observe);
     drop(options.clone().open(&path).expect("the rest is intact"));
-    assert_eq!(versions.load(Ordering::SeqCst), 1);
+    let damage = |workflow: &str, version| (workflow.to_owned(), Event::Damaged { version });
+    let expected = [damage("", 0), damage("0", 2)];
+    assert_eq!(*told.lock().expect("nobody panics"), expected, "the file, and what is in it");
     assert_eq!(fs::read(directory.path().join("store.redb.damaged")).expect("kept"), damaged);
     assert!(!directory.path().join("store.redb.rescued").exists());
     drop(options.open(&path).expect("it is sound"));
-    assert_eq!(versions.load(Ordering::SeqCst), 1, "told once");
+    assert_eq!(told.lock().expect("nobody panics").len(), 2, "told once");
 }
