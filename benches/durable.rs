@@ -17,7 +17,7 @@ use buttress::store::{Claim, Digest, Entry, Payload, Retention, Store, WorkflowI
 use buttress_benches::steps::{self, Alone, Failure, Format, Row, median, throughput};
 use buttress_store::{RedbStore, redb::Options};
 use clap::Parser;
-use redb::{Database, TableDefinition};
+use redb::{Builder, Database, StorageBackend, TableDefinition, backends::FileBackend};
 use tokio::{runtime::Runtime, time::Instant};
 
 /// Measures what durable steps cost, beside redb itself.
@@ -32,6 +32,9 @@ struct Arguments {
     /// Measures a tenth.
     #[arg(long)]
     quick: bool,
+    /// Has every sync of steps and commits take so many milliseconds more, as on other disks.
+    #[arg(long, default_value_t = 0)]
+    sync: u64,
     /// Fills a store with versions until it is killed: what this program tells a child of its own.
     #[arg(long, hide = true)]
     fill: Option<PathBuf>,
@@ -46,22 +49,79 @@ fn main() -> Result<(), Failure> {
         return runtime.block_on(fill(&path));
     }
     let directory = tempfile::tempdir_in(&arguments.directory)?;
-    let rows = measure(&runtime, directory.path(), if arguments.quick { 10 } else { 1 })?;
+    let disk = Disk { directory: directory.path(), sync: Duration::from_millis(arguments.sync) };
+    let rows = measure(&runtime, disk, if arguments.quick { 10 } else { 1 })?;
     steps::print(&rows, arguments.format)
 }
 
-fn measure(runtime: &Runtime, directory: &Path, share: usize) -> Result<Vec<Row>, Failure> {
-    let synced = median(sync(directory, 400 / share)?);
+fn measure(runtime: &Runtime, disk: Disk<'_>, share: usize) -> Result<Vec<Row>, Failure> {
+    let synced = median(sync(disk.directory, 400 / share)?) + disk.sync.as_secs_f64() * 1e6;
     let mut rows = vec![Row::new("sync of a file after 4 KiB", synced, "us")];
     for size in [1 << 10, 64 << 10] {
-        alone(runtime, directory, size, 1_000 / share, &mut rows)?;
+        alone(runtime, disk, size, 1_000 / share, &mut rows)?;
     }
     for size in [1 << 10, 64 << 10] {
-        together(runtime, directory, size, 4_000 / share, &mut rows)?;
+        together(runtime, disk, size, 4_000 / share, &mut rows)?;
     }
-    resume(runtime, directory, &mut rows)?;
-    killed(runtime, directory, &mut rows)?;
+    resume(runtime, disk.directory, &mut rows)?;
+    killed(runtime, disk.directory, &mut rows)?;
     Ok(rows)
+}
+
+/// Where to write, and how much longer a sync takes there than it does.
+#[derive(Clone, Copy)]
+struct Disk<'a> {
+    directory: &'a Path,
+    sync: Duration,
+}
+
+impl Disk<'_> {
+    fn file(self, name: &str) -> Result<Synced, Failure> {
+        let mut options = fs::OpenOptions::new();
+        let file =
+            options.read(true).write(true).create_new(true).open(self.directory.join(name))?;
+        Ok(Synced { file: FileBackend::new(file)?, sync: self.sync })
+    }
+
+    fn store(self, name: &str) -> Result<RedbStore, Failure> {
+        Ok(Options::new().open_backend(self.file(name)?)?)
+    }
+}
+
+#[derive(Debug)]
+struct Synced {
+    file: FileBackend,
+    sync: Duration,
+}
+
+impl StorageBackend for Synced {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "it stands for the time that a disk takes")]
+    fn sync_data(&self) -> io::Result<()> {
+        if !self.sync.is_zero() {
+            std::thread::sleep(self.sync);
+        }
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
 }
 
 /// The disk by itself.
@@ -83,8 +143,8 @@ struct Raw {
 }
 
 impl Raw {
-    fn new(path: PathBuf) -> Result<Self, Failure> {
-        Ok(Self { database: Database::create(path)?, next: 0 })
+    fn new(file: Synced) -> Result<Self, Failure> {
+        Ok(Self { database: Builder::new().create_with_backend(file)?, next: 0 })
     }
 
     /// One commit of so many bytes. All are kept, as the newest record of each step is.
@@ -100,13 +160,13 @@ impl Raw {
 /// One workflow, beside the engine's own commit.
 fn alone(
     runtime: &Runtime,
-    directory: &Path,
+    disk: Disk<'_>,
     size: usize,
     times: usize,
     rows: &mut Vec<Row>,
 ) -> Result<(), Failure> {
-    let store = RedbStore::open(directory.join(format!("alone-{size}.redb")))?;
-    let mut raw = Raw::new(directory.join(format!("alone-raw-{size}.redb")))?;
+    let store = disk.store(&format!("alone-{size}.redb"))?;
+    let mut raw = Raw::new(disk.file(&format!("alone-raw-{size}.redb"))?)?;
     let bytes = steps::noise(size);
     let mut alone = Alone::default();
     for number in 0..times {
@@ -121,13 +181,13 @@ fn alone(
 /// Several workflows at once, beside one commit each.
 fn together(
     runtime: &Runtime,
-    directory: &Path,
+    disk: Disk<'_>,
     size: usize,
     steps: usize,
     rows: &mut Vec<Row>,
 ) -> Result<(), Failure> {
     let bytes: Arc<[u8]> = steps::noise(size).into();
-    let mut raw = Raw::new(directory.join(format!("together-raw-{size}.redb")))?;
+    let mut raw = Raw::new(disk.file(&format!("together-raw-{size}.redb"))?)?;
     let started = Instant::now();
     let naive = steps / 8;
     for _ in 0..naive {
@@ -139,7 +199,7 @@ fn together(
     for lanes in [1, 16] {
         for effect in [false, true] {
             let name = format!("together-{size}-{lanes}-{effect}.redb");
-            let store: Arc<dyn Store> = Arc::new(RedbStore::open(directory.join(name))?);
+            let store: Arc<dyn Store> = Arc::new(disk.store(&name)?);
             let each = if lanes == 1 { steps / 8 } else { steps / lanes };
             let rate = runtime.block_on(steps::together(&store, lanes, each, effect, &bytes))?;
             rows.push(throughput(lanes, effect, &bytes, rate, naive, to));
