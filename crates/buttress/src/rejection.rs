@@ -204,7 +204,7 @@ impl fmt::Display for Rejection {
             Self::Open { name, .. } => write!(f, "circuit `{name}` is open")?,
             Self::Full { name, .. } => write!(f, "limit `{name}` is reached")?,
             Self::Unavailable { name, .. } => write!(f, "no replica of `{name}` is available")?,
-            Self::NotLeader { name, .. } => write!(f, "another process leads `{name}`")?,
+            Self::NotLeader { name, .. } => write!(f, "this process does not lead `{name}`")?,
             #[cfg(feature = "serde")]
             Self::Halted { halt, .. } => return halt.fmt(f),
             Self::Other(reason) => return reason.0.fmt(f),

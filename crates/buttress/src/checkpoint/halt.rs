@@ -109,7 +109,11 @@ impl fmt::Display for Halt {
                 write!(f, "step `{step}` is in doubt: it was begun, and its record is damaged")
             }
             Self::InDoubt { step, attempt } => {
-                write!(f, "step `{step}` is in doubt: attempt {attempt} was begun and never ended")
+                write!(
+                    f,
+                    "step `{step}` is in doubt: attempt {attempt} was begun and never ended; \
+                     find out whether it was done, and settle it"
+                )
             }
             Self::InFlight { step } => write!(f, "step `{step}` is being done"),
             Self::Within { step } => {
